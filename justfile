@@ -1,0 +1,35 @@
+# Every recipe installs what it needs; `just` alone lists them.
+default:
+    @just --list
+
+# the whole loop between two throw-away roots on this machine
+demo *args:
+    scripts/demo {{args}}
+
+# all tests; arguments go to go test
+test *args:
+    scripts/test {{args}}
+
+# format, vet, staticcheck, shellcheck, cross-builds
+lint:
+    scripts/lint
+
+# what a change has to pass
+ci:
+    .ci/run
+
+# bin/usr
+build:
+    CGO_ENABLED=0 go build -trimpath -o bin/usr ./cmd/usr
+
+# benchmarks, each once
+bench *args:
+    go test -run '^$' -bench . -benchtime 1x {{args}} ./...
+
+# every fuzz target for a while
+fuzz time="20s":
+    scripts/fuzz {{time}}
+
+# only the tests that break things on purpose
+faults *args:
+    scripts/test -v -run Fault {{args}}

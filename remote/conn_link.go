@@ -1,0 +1,207 @@
+package remote
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	stdsync "sync"
+	"syscall"
+	"time"
+)
+
+// link is one running ssh whose standard input and output are the conversation. The pipes are our own, so that
+// they have deadlines and that a kept master, which may hold their other ends open, is not waited for.
+type link struct {
+	cmd   *exec.Cmd
+	way   way
+	token string
+	in    *os.File
+	out   *bufio.Reader
+	raw   *os.File // beneath out
+	said  *tail    // on stderr
+	done  chan struct{}
+	wmu   stdsync.Mutex
+}
+
+// start runs ssh the given way, with a command for the host.
+func (c *Conn) start(w way, host, command string) (*link, error) {
+	ask := !w.reuse && (c.o.Interactive || !c.target.BatchMode)
+	args := c.target.riderArgs(w.socket)
+	if !w.reuse {
+		args = c.target.masterArgs(w, ask)
+	}
+	l := &link{way: w, said: &tail{}, done: make(chan struct{})}
+	if c.o.Interactive && !w.reuse {
+		l.said.also = c.o.Stderr
+	}
+	l.cmd = c.command(append(args, "--", host, command), ask)
+	if err := l.run(); err != nil {
+		return nil, &ToolError{Tool: "ssh", Where: "this host", Detail: err.Error()}
+	}
+	return l, nil
+}
+
+// command builds an ssh process that Ctrl-C does not reach: the engine decides what is interrupted when. One that
+// may ask must stay in our process group to be allowed to read the terminal, and so ignores the signal instead.
+func (c *Conn) command(args []string, ask bool) *exec.Cmd {
+	argv := append([]string{c.ssh}, args...)
+	c.count.Add(1)
+	if c.o.Command != nil {
+		c.o.Command(argv)
+	}
+	if !ask {
+		return &exec.Cmd{Path: c.ssh, Args: argv, Env: c.o.Env, SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}
+	}
+	argv = append([]string{"sh", "-c", `trap "" INT; exec "$@"`, "sh"}, argv...)
+	return &exec.Cmd{Path: "/bin/sh", Args: argv, Env: c.o.Env}
+}
+
+func (l *link) run() error {
+	var theirs [3]*os.File
+	var ours [3]*os.File
+	var err error
+	for i := range theirs {
+		r, w, perr := os.Pipe()
+		err = errors.Join(err, perr)
+		theirs[i], ours[i] = w, r
+		if i == 0 {
+			theirs[i], ours[i] = r, w
+		}
+	}
+	if err == nil {
+		l.cmd.Stdin, l.cmd.Stdout, l.cmd.Stderr = theirs[0], theirs[1], theirs[2]
+		err = l.cmd.Start()
+	}
+	for i := range theirs {
+		theirs[i].Close()
+		if err != nil {
+			ours[i].Close()
+		}
+	}
+	if err != nil {
+		return err
+	}
+	l.in, l.raw, l.out = ours[0], ours[1], bufio.NewReaderSize(ours[1], 64<<10)
+	go l.wait(ours[2])
+	return nil
+}
+
+// wait reaps ssh. What it last said is read before done is closed, for at most a moment.
+func (l *link) wait(stderr *os.File) {
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		io.Copy(l.said, stderr)
+	}()
+	l.cmd.Wait()
+	stderr.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	<-read
+	stderr.Close()
+	close(l.done)
+}
+
+func (l *link) write(b []byte) error {
+	l.wmu.Lock()
+	defer l.wmu.Unlock()
+	_, err := l.in.Write(b)
+	return err
+}
+
+// kill ends ssh at once and unblocks whoever reads or writes. SIGTERM first: it lets ssh restore a terminal that
+// it is asking on, and remove its socket.
+func (l *link) kill() {
+	l.cmd.Process.Signal(syscall.SIGTERM)
+	now := time.Now()
+	l.raw.SetReadDeadline(now)
+	l.in.SetWriteDeadline(now)
+	go l.reap(2 * time.Second)
+}
+
+// reap waits for ssh to end by itself for a time, and makes it end then.
+func (l *link) reap(patience time.Duration) {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		select {
+		case <-l.done:
+			return
+		case <-time.After(patience):
+			l.cmd.Process.Signal(sig)
+			patience = time.Second
+		}
+	}
+	<-l.done
+}
+
+// close ends the conversation; the process is gone when it returns.
+func (l *link) close(patience time.Duration) {
+	l.in.Close()
+	l.reap(patience)
+	l.raw.Close()
+}
+
+// failure says why the conversation ended, after ssh has had a moment to say it itself.
+func (l *link) failure(t Target, host string, otherwise Reason) *ConnectError {
+	select {
+	case <-l.done:
+	case <-time.After(time.Second):
+		l.kill()
+	}
+	e := &ConnectError{Target: t.Name, Host: host, Status: -1}
+	e.Reason, e.Detail = classify(l.said.String(), otherwise)
+	select {
+	case <-l.done:
+		e.Status = l.cmd.ProcessState.ExitCode()
+	default:
+	}
+	return e
+}
+
+// output runs ssh for what it prints, which is for -G alone.
+func (c *Conn) output(ctx context.Context, args []string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	plain := c.command(args, false)
+	cmd := exec.CommandContext(ctx, plain.Path)
+	said := &tail{}
+	cmd.Args, cmd.Env, cmd.SysProcAttr, cmd.Stderr, cmd.WaitDelay = plain.Args, plain.Env, plain.SysProcAttr, said, time.Second
+	out, err := cmd.Output()
+	if ctx.Err() != nil {
+		return "", context.Cause(ctx)
+	}
+	if err != nil {
+		e := &ConnectError{Target: c.target.Name, Host: c.target.Host, Status: cmd.ProcessState.ExitCode()}
+		e.Reason, e.Detail = classify(said.String(), Config)
+		return "", e
+	}
+	return string(out), nil
+}
+
+// tail keeps the last few kilobytes of what ssh says.
+type tail struct {
+	mu   stdsync.Mutex
+	kept []byte
+	also io.Writer
+}
+
+const tailBytes = 16 << 10
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.also != nil {
+		t.also.Write(b)
+	}
+	t.kept = append(t.kept, b...)
+	if n := len(t.kept) - tailBytes; n > 0 {
+		t.kept = append(t.kept[:0], t.kept[n:]...)
+	}
+	return len(b), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.kept)
+}

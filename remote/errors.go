@@ -1,0 +1,167 @@
+package remote
+
+import (
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Reason says why a host could not be reached or was lost.
+type Reason string
+
+// The reasons, as far as ssh's own words tell them apart.
+const (
+	UnknownHost Reason = "the host name is not known"
+	Refused     Reason = "connection refused"
+	Unreachable Reason = "no route to the host"
+	Timeout     Reason = "no answer in time"
+	Auth        Reason = "authentication failed"
+	HostKey     Reason = "the host key is not the one on record"
+	Sessions    Reason = "the host refuses further sessions on the connection"
+	NoShell     Reason = "no usable shell"
+	Config      Reason = "ssh rejects its configuration"
+	Lost        Reason = "connection lost"
+	Other       Reason = "ssh failed"
+)
+
+// ConnectError means that there is no (or no longer a) connection. Detail is ssh's own line, escaped.
+type ConnectError struct {
+	Target string // the remote's name
+	Host   string
+	Reason Reason
+	Detail string
+	Status int // exit status of ssh, -1 if a signal ended it or it is not known
+}
+
+func (e *ConnectError) Error() string {
+	return "cannot reach " + e.Target + ": " + withDetail(string(e.Reason), e.Detail)
+}
+
+// ToolError means that a program that is needed is missing or unusable on Where ("this host" or a host name).
+type ToolError struct{ Tool, Where, Detail string }
+
+func (e *ToolError) Error() string {
+	return fmt.Sprintf("cannot use %s on %s: %s", e.Tool, e.Where, e.Detail)
+}
+
+// LockError means that a lock was not obtained in time. Holder describes who has it, "" if that is not known.
+type LockError struct {
+	Path   string
+	Waited time.Duration
+	Holder string
+}
+
+func (e *LockError) Error() string {
+	holder := e.Holder
+	if holder == "" {
+		holder = "another process"
+	}
+	return fmt.Sprintf("cannot lock %s: after %s it is still held by %s", escape(e.Path), e.Waited.Round(time.Millisecond), holder)
+}
+
+// NoiseError means that the login shell prints on stdout before a command runs, which breaks rsync as well.
+// Text is what it prints, escaped and shortened.
+type NoiseError struct{ Target, Text string }
+
+func (e *NoiseError) Error() string {
+	return fmt.Sprintf("cannot talk to %s: its login shell prints %q", e.Target, e.Text)
+}
+
+// Error is a request that the remote shell carried out and that failed there. It unwraps to fs.ErrNotExist,
+// fs.ErrExist, fs.ErrPermission, syscall.ENOSPC or syscall.EDQUOT where the remote's words say so.
+type Error struct {
+	Do     string // what was to be done, such as "list /data/x"
+	Detail string // the remote's own words, escaped, lines joined by "; "
+}
+
+func (e *Error) Error() string { return "cannot " + e.Do + ": " + e.Detail }
+
+func (e *Error) Unwrap() error { return systemError(e.Detail) }
+
+// systemError recognizes the C locale's texts, which every program of the remote side runs under, and dash's own.
+func systemError(text string) error {
+	for _, known := range []struct {
+		words string
+		err   error
+	}{
+		{"No space left on device", syscall.ENOSPC},
+		{"Disk quota exceeded", syscall.EDQUOT},
+		{"Permission denied", fs.ErrPermission},
+		{"Operation not permitted", fs.ErrPermission},
+		{"File exists", fs.ErrExist},
+		{"No such file", fs.ErrNotExist},
+		{"Directory nonexistent", fs.ErrNotExist},
+	} {
+		if strings.Contains(text, known.words) {
+			return known.err
+		}
+	}
+	return nil
+}
+
+// sshWords maps ssh's messages to reasons. The order matters: a changed host key is followed by a line about
+// permission, and a closed connection follows most of the others.
+var sshWords = []struct {
+	words  string
+	reason Reason
+}{
+	{"Bad configuration option", Config},
+	{"terminating, ", Config},
+	{"Can't open user config file", Config},
+	{"Could not resolve hostname", UnknownHost},
+	{"REMOTE HOST IDENTIFICATION HAS CHANGED", HostKey},
+	{"Host key verification failed", HostKey},
+	{"host key is known for", HostKey},
+	{"Connection refused", Refused},
+	{"No route to host", Unreachable},
+	{"Network is unreachable", Unreachable},
+	{"timed out", Timeout},
+	{"Permission denied (", Auth},
+	{"Too many authentication failures", Auth},
+	{"Authentication failed", Auth},
+	{"Session open refused by peer", Sessions},
+	{"administratively prohibited", Sessions},
+	{"not responding", Lost},
+	{"Connection closed", Lost},
+	{"Connection reset", Lost},
+	{"closed by remote host", Lost},
+	{"Broken pipe", Lost},
+}
+
+// classify reads the reason out of what ssh wrote on stderr and picks the line that says it.
+func classify(stderr string, otherwise Reason) (Reason, string) {
+	lines := strings.Split(strings.TrimSpace(stderr), "\n")
+	for _, known := range sshWords {
+		for _, line := range lines {
+			if strings.Contains(line, known.words) {
+				return known.reason, escape(strings.TrimSpace(line))
+			}
+		}
+	}
+	return otherwise, escape(strings.TrimSpace(lines[len(lines)-1]))
+}
+
+func withDetail(text, detail string) string {
+	if detail == "" {
+		return text
+	}
+	return text + ": " + detail
+}
+
+// escape makes text of a host fit for one line of a terminal: control characters and broken UTF-8 become \xNN.
+func escape(text string) string {
+	var b strings.Builder
+	for i, r := range text {
+		switch {
+		case r == '\uFFFD' && !strings.HasPrefix(text[i:], "\uFFFD"):
+			fmt.Fprintf(&b, `\x%02x`, text[i])
+		case r < 0x20 || r >= 0x7f && r < 0xa0:
+			fmt.Fprintf(&b, `\x%02x`, r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,97 @@
+package sync
+
+import (
+	"path"
+
+	"github.com/dnadesign-maintainers/usr/verify"
+)
+
+// report makes the audit of a plan; the counts are those before the action.
+func (s *subject) report(p *plan, action string, state State) *Report {
+	v := s.known
+	r := &Report{
+		Action: action, State: state, Dataset: s.id, Remote: s.remoteName(),
+		Direction: p.direction, Relation: p.history.relation, Modes: s.modes, Algorithm: s.algorithm,
+		Changes: p.changes,
+		Events:  Lines{Local: max(v.local.survey.EventLines, 0), Remote: max(v.remote.survey.EventLines, 0)},
+	}
+	rows := map[verify.Class]*ClassReport{}
+	for _, c := range synced {
+		r.Classes = append(r.Classes, ClassReport{Class: c, InScope: s.modes.inScope(c)})
+	}
+	for i := range r.Classes {
+		rows[r.Classes[i].Class] = &r.Classes[i]
+	}
+	countFiles(rows, v, s.modes.levels())
+	for _, c := range p.changes {
+		rows[c.Class].count(c)
+	}
+	r.Snapshots = countSnapshots(v)
+	r.Print = Sides[string]{Local: fingerprint(v.local.files), Remote: fingerprint(v.remote.files)}
+	return r
+}
+
+func countFiles(rows map[verify.Class]*ClassReport, v view, levels verify.Levels) {
+	verify.Join(v.local.files, v.remote.files, func(l, r *verify.Entry) {
+		e := either(l, r)
+		row := rows[e.Class]
+		if l != nil {
+			row.Tally.Local.Files++
+			row.Tally.Local.Bytes += l.Size
+		}
+		if r != nil {
+			row.Tally.Remote.Files++
+			row.Tally.Remote.Bytes += r.Size
+		}
+		switch name := within(e.Class, e.Path); {
+		case r == nil:
+			row.LocalOnly = append(row.LocalOnly, name)
+		case l == nil:
+			row.RemoteOnly = append(row.RemoteOnly, name)
+		}
+		if levels[e.Class] == verify.Content && e.Digest.Known() {
+			row.Hashed++
+		}
+	})
+}
+
+func (c *ClassReport) count(change Change) {
+	switch change.Kind {
+	case Added:
+		c.Added++
+	case Modified:
+		c.Modified++
+	case Deleted:
+		c.Deleted++
+		return
+	}
+	c.Bytes += change.Bytes
+}
+
+// countSnapshots compares by name: snapshots are named by their time, records-YYYYMMDDThhmmss….parquet.
+func countSnapshots(v view) SnapshotCount {
+	newest := ""
+	for i := range v.local.files {
+		if e := &v.local.files[i]; e.Class == verify.Snapshots {
+			newest = max(newest, path.Base(e.Path))
+		}
+	}
+	var n SnapshotCount
+	for i := range v.remote.files {
+		if e := &v.remote.files[i]; e.Class == verify.Snapshots {
+			n.Remote++
+			if path.Base(e.Path) > newest {
+				n.NewerThanLocal++
+			}
+		}
+	}
+	return n
+}
+
+// fingerprint is "" for no files, and where a digest is not known.
+func fingerprint(m verify.Manifest) string {
+	if len(m) == 0 {
+		return ""
+	}
+	return verify.Fingerprint(m)
+}

@@ -1,0 +1,58 @@
+package sync
+
+import (
+	"context"
+	"errors"
+
+	"github.com/dnadesign-maintainers/usr/verify"
+)
+
+// Dataset is a row of the list of datasets.
+type Dataset struct {
+	ID        string
+	Rows      int64 // -1 if the primary cannot be read as Parquet
+	Bytes     int64 // of all files
+	Files     int
+	LastEvent string // the last complete line of the event log, "" if there is none
+}
+
+// Datasets lists what a side holds, by id. Rows are read from the primaries' footers.
+func (p *Pair) Datasets(ctx context.Context, ofRemote bool) ([]Dataset, error) {
+	s := p.local
+	if ofRemote {
+		s = p.remote
+	}
+	found, err := s.Datasets(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Dataset, 0, len(found))
+	for _, d := range found {
+		row := Dataset{ID: d.ID, Rows: -1, Bytes: d.Bytes, Files: d.Files, LastEvent: d.LastLine}
+		file := s.Root() + "/" + d.ID + "/" + primaryPath
+		t, err := verify.ReadTable(func(off, n int64) ([]byte, error) { return s.ReadRange(ctx, file, off, n) })
+		var bad *verify.ParquetError
+		switch {
+		case err == nil:
+			row.Rows = t.Rows
+		case !errors.As(err, &bad):
+			return nil, err
+		}
+		out = append(out, row)
+	}
+	return out, nil
+}
+
+// IDs lists the ids of the datasets that a side holds.
+func (p *Pair) IDs(ctx context.Context, ofRemote bool) ([]string, error) {
+	s := p.local
+	if ofRemote {
+		s = p.remote
+	}
+	found, err := s.Datasets(ctx)
+	ids := make([]string, len(found))
+	for i, d := range found {
+		ids[i] = d.ID
+	}
+	return ids, err
+}

@@ -1,0 +1,344 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/verify"
+)
+
+// subject is one dataset in the course of one command.
+type subject struct {
+	*Pair
+	id, key   string
+	direction Direction
+	modes     Modes
+	algorithm string
+	base      *base
+	known     view // the last look, with the digests learned since
+	started   time.Time
+	recovered bool
+}
+
+// subject checks the id and settles on a hash.
+func (p *Pair) subject(ctx context.Context, id string, d Direction, m Modes) (*subject, error) {
+	if err := CheckID(id); err != nil {
+		return nil, err
+	}
+	s := &subject{Pair: p, id: id, key: stateKey(id), direction: d, modes: m, started: p.o.Now()}
+	var err error
+	s.algorithm, err = p.algorithm(ctx)
+	return s, err
+}
+
+// survey looks at both sides until none of them shows the journal of a dead run, then makes the plan.
+func (s *subject) survey(ctx context.Context) (*plan, error) {
+	var v view
+	err := s.o.Observe.step(StepSurvey, func() (err error) { v, err = s.look(ctx, s.id, s.algorithm, s.modes.Rehash); return err })
+	if err != nil {
+		return nil, err
+	}
+	if v.local.survey.Journal || v.remote.survey.Journal {
+		again, err := s.recoverAll(ctx, v)
+		if err != nil {
+			return nil, err
+		}
+		if again {
+			return s.survey(ctx)
+		}
+	}
+	return s.compare(ctx, v)
+}
+
+// compare decides how the sides relate and what the command would change.
+func (s *subject) compare(ctx context.Context, v view) (*plan, error) {
+	var p *plan
+	err := s.o.Observe.step(StepCompare, func() error {
+		if err := s.loadBase(v); err != nil {
+			return err
+		}
+		levels := s.modes.levels()
+		if err := s.decide(ctx, v, s.base, levels, s.algorithm); err != nil {
+			return err
+		}
+		order, err := s.logOrder(ctx, v)
+		if err != nil {
+			return err
+		}
+		h := relate(v, s.base, order, levels, s.modes.inScope)
+		p = makePlan(v, s.towards(h.relation), h, s.modes)
+		s.known = v
+		return nil
+	})
+	return p, err
+}
+
+// logOrder asks for the order of the event logs only where it can matter.
+func (s *subject) logOrder(ctx context.Context, v view) (logOrder, error) {
+	if !v.local.present() || !v.remote.present() {
+		return logsEqual, nil
+	}
+	return s.logs(ctx, v, s.algorithm)
+}
+
+// towards is the direction in which changes are told: that of the transfer, or for a diff the one that the
+// relation calls for.
+func (s *subject) towards(r Relation) Direction {
+	switch {
+	case s.direction != "":
+		return s.direction
+	case r == LocalAhead || r == LocalOnly:
+		return Push
+	}
+	return Pull
+}
+
+// loadBase reads the common base. A promotion that finished while its run died before it could record the base
+// left a pending one, which holds if either side is exactly that.
+func (s *subject) loadBase(v view) error {
+	name := s.remote.Name()
+	b, err := s.store.base(s.id, name, s.algorithm)
+	if err != nil {
+		s.warn("%v; going on without it", err)
+	}
+	s.base = b
+	pending := s.store.pendingBase(s.id, name, s.algorithm)
+	if pending != nil && (pending.describes(v.local) || pending.describes(v.remote)) {
+		s.base = pending
+	}
+	return nil
+}
+
+// describes tells whether a side is what the base says, as far as is known without reading files.
+func (b *base) describes(snap *snapshot) bool {
+	if !snap.present() {
+		return false
+	}
+	var levels verify.Levels
+	for i := range levels {
+		levels[i] = verify.Content
+	}
+	same := true
+	verify.Join(b.Files, snap.files, func(old, e *verify.Entry) {
+		if old == nil || e == nil {
+			same = same && old == nil && !b.covers(e.Class)
+			return
+		}
+		verdict := levels.Compare(old, e)
+		same = same && (verdict == verify.Same || (verdict == verify.Undecided && old.Mtime == e.Mtime))
+	})
+	return same
+}
+
+// recoverAll finishes or undoes what dead runs left on either side. It reports whether anything was done; a
+// journal whose run is alive is left alone.
+func (s *subject) recoverAll(ctx context.Context, v view) (bool, error) {
+	if s.recovered {
+		return false, nil
+	}
+	s.recovered = true
+	done := false
+	err := s.o.Observe.step(StepRecover, func() error {
+		for _, snap := range []*snapshot{v.local, v.remote} {
+			if !snap.survey.Journal {
+				continue
+			}
+			ok, err := s.recoverSide(ctx, snap.side)
+			if err != nil {
+				return err
+			}
+			done = done || ok
+		}
+		return nil
+	})
+	return done, err
+}
+
+func (s *subject) recoverSide(ctx context.Context, side side) (bool, error) {
+	err := side.Claim(ctx, s.key, 0)
+	var locked *remote.LockError
+	if errors.As(err, &locked) {
+		return false, nil // its run is alive
+	}
+	if err != nil {
+		return false, err
+	}
+	r, err := side.Recover(ctx, s.key)
+	if err == nil && r.Run != "" {
+		s.warn("%s: an earlier run (%s) was stopped while it switched trees: %s", side.Name(), r.Run, outcome(r.Forward))
+		if s.remote != nil {
+			err = s.store.settlePending(s.id, s.remote.Name(), r.Forward)
+		}
+		if err == nil {
+			err = side.Settle(ctx, s.key, s.o.KeepGenerations)
+		}
+	}
+	if rerr := side.Release(ctx); err == nil {
+		err = rerr
+	}
+	return true, err
+}
+
+func outcome(forward bool) string {
+	if forward {
+		return "finished it"
+	}
+	return "the old content stands"
+}
+
+// Diff previews a dataset and changes nothing but the local hash cache.
+func (p *Pair) Diff(ctx context.Context, id string, m Modes) (*Report, error) {
+	s, err := p.subject(ctx, id, "", m)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := s.survey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !plan.src.present() && !plan.dst.present() {
+		return nil, &MissingError{Side: "either side", Path: id}
+	}
+	r := s.report(plan, "diff", DiffOnly)
+	if len(plan.changes) > 0 || m.Itemize {
+		if err := s.preview(ctx, plan, r); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.describeTables(ctx, r); err != nil {
+		return nil, err
+	}
+	s.rememberBoth()
+	return s.finish(r), nil
+}
+
+// preview lets rsync say in its own terms what it would do, and joins that with the manifests. Where the two
+// disagree the manifests are right, and the report says so: what size and time stamp hide (Silent), and what
+// only looks different (Touched).
+func (s *subject) preview(ctx context.Context, p *plan, r *Report) error {
+	if !p.dst.survey.Exists || !p.src.survey.Exists {
+		return nil // rsync has nothing to compare with; all is new
+	}
+	items, err := remote.Preview{
+		From: p.src.side.Endpoint(), To: p.dst.side.Endpoint(),
+		FromDir: p.src.survey.Live, ToDir: p.dst.survey.Live,
+		Exclude: s.excludes(p),
+		Itemize: s.itemizer(),
+		Command: func(argv []string) { s.o.Observe(Ran{argv}) },
+	}.Run(ctx)
+	if err != nil {
+		return err
+	}
+	flags := make(map[string]string, len(items))
+	for _, it := range items {
+		flags[it.Path] = it.Flags
+	}
+	for i := range r.Changes {
+		c := &r.Changes[i]
+		c.Flags = flags[c.Path]
+		delete(flags, c.Path)
+		if c.Flags == "" && c.Kind == Modified {
+			r.Silent = append(r.Silent, c.Path)
+		}
+	}
+	for _, path := range p.keep {
+		if f, ok := flags[path]; ok && strings.HasPrefix(f[1:], "f") {
+			r.Touched = append(r.Touched, path)
+		}
+	}
+	return nil
+}
+
+func (s *subject) itemizer() func(string) {
+	if !s.modes.Itemize {
+		return nil
+	}
+	return func(line string) { s.o.Observe(Itemized{line}) }
+}
+
+// excludes keeps rsync's preview to the paths that the modes compare.
+func (s *subject) excludes(p *plan) []string {
+	var out []string
+	for _, path := range append(append([]string(nil), p.src.carry...), p.dst.carry...) {
+		out = append(out, "/"+remote.ExcludePath(path))
+	}
+	verify.Join(p.src.files, p.dst.files, func(a, b *verify.Entry) {
+		if e := either(a, b); !s.modes.inScope(e.Class) {
+			out = append(out, "/"+remote.ExcludePath(e.Path))
+		}
+	})
+	return out
+}
+
+// rememberBoth saves the digests of both sides. Failing to is worth a word, no more.
+func (s *subject) rememberBoth() {
+	for _, side := range []struct {
+		snap   *snapshot
+		remote string
+	}{{s.known.local, ""}, {s.known.remote, s.remoteName()}} {
+		if side.snap == nil || side.snap.kept {
+			continue
+		}
+		if err := s.store.remember(side.snap, s.id, side.remote, s.algorithm); err != nil && !errors.Is(err, os.ErrPermission) {
+			s.warn("cannot write the hash cache: %v", err)
+		}
+	}
+}
+
+// finish completes a report with what the whole command cost.
+func (s *subject) finish(r *Report) *Report {
+	r.Took = s.o.Now().Sub(s.started)
+	if c, ok := s.remote.(interface{ Executions() int }); ok {
+		r.Executions = c.Executions()
+	}
+	return r
+}
+
+// describeTables reads both primaries' footers. A primary that is no Parquet file is said, not fatal.
+func (s *subject) describeTables(ctx context.Context, r *Report) error {
+	l, lerr := s.table(ctx, s.known.local)
+	m := l
+	var rerr error
+	if !s.samePrimary() {
+		m, rerr = s.table(ctx, s.known.remote)
+	}
+	for _, err := range []error{lerr, rerr} {
+		var bad *verify.ParquetError
+		switch {
+		case errors.As(err, &bad):
+			s.warn("%v", err)
+		case err != nil:
+			return err
+		}
+	}
+	r.Tables.Local, r.Tables.Remote = l, m
+	if l != nil && m != nil {
+		r.Tables.Changes = verify.SchemaChanges(l, m)
+		if r.Direction == Push {
+			r.Tables.Changes = verify.SchemaChanges(m, l)
+		}
+	}
+	return nil
+}
+
+func (s *subject) samePrimary() bool {
+	l, r := s.known.local.files.Find(primaryPath), s.known.remote.files.Find(primaryPath)
+	return l != nil && r != nil && l.Digest.Known() && l.Digest == r.Digest
+}
+
+func (s *subject) table(ctx context.Context, snap *snapshot) (*verify.Table, error) {
+	if !snap.present() {
+		return nil, nil
+	}
+	file := snap.survey.Live + "/" + primaryPath
+	t, err := verify.ReadTable(func(off, n int64) ([]byte, error) { return snap.side.ReadRange(ctx, file, off, n) })
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %s on %s as Parquet: %w", primaryPath, snap.side.Name(), err)
+	}
+	return t, nil
+}

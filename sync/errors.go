@@ -1,0 +1,125 @@
+package sync
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// MissingError: there is nothing to transfer, because the source holds no dataset (or file) of that name.
+type MissingError struct {
+	Side, Path string
+}
+
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("cannot find %s on %s: no such dataset", strconv.Quote(e.Path), e.Side)
+}
+
+// UnsafeError: a tree holds entries that are neither files nor directories, which are never transferred.
+type UnsafeError struct {
+	Side  string
+	Paths []string // "path (symlink)"
+}
+
+func (e *UnsafeError) Error() string {
+	return fmt.Sprintf("cannot transfer unsafe entries of %s: %s", e.Side, list(e.Paths))
+}
+
+// HistoryError: the transfer would overwrite changes that the source does not know of.
+type HistoryError struct {
+	Relation    Relation
+	Direction   Direction
+	Conflicting []string // changed on both sides
+	Disjoint    []string // changed on the destination only
+}
+
+func (e *HistoryError) Error() string {
+	verb, where := "pull", "local"
+	if e.Direction == Push {
+		verb, where = "push", "the remote"
+	}
+	why := "has changes that the source lacks: " + list(e.Disjoint)
+	if e.Relation == Diverged {
+		why = "and the source both changed"
+		if len(e.Conflicting) > 0 {
+			why += ", conflicting: " + list(e.Conflicting)
+		}
+		if len(e.Disjoint) > 0 {
+			why += "; changed at the destination only: " + list(e.Disjoint)
+		}
+	}
+	return fmt.Sprintf("cannot %s (%s): %s %s", verb, e.Relation, where, why)
+}
+
+// MismatchError: what was staged is not what the source holds. Nothing was promoted.
+type MismatchError struct {
+	Paths  []string
+	Moving bool // the source changed faster than it could be copied
+}
+
+func (e *MismatchError) Error() string {
+	if e.Moving {
+		return "cannot catch up with the source: it keeps changing: " + list(e.Paths)
+	}
+	return "cannot verify the staged copy: content differs from the source: " + list(e.Paths)
+}
+
+// SpaceError: the destination has not enough room. Found before the bulk copy, or by the disk itself.
+type SpaceError struct {
+	Side       string
+	Need, Free int64
+	Unit       string // "bytes" or "inodes"
+}
+
+func (e *SpaceError) Error() string {
+	return fmt.Sprintf("cannot stage on %s: %d %s needed, %d free", e.Side, e.Need, e.Unit, e.Free)
+}
+
+// DeviceError: stage and dataset are on different file systems, so that no rename can join them.
+type DeviceError struct {
+	Side, Live, State string
+}
+
+func (e *DeviceError) Error() string {
+	return fmt.Sprintf("cannot stage for %s on %s: it is on another file system than %s", strconv.Quote(e.Live), e.Side, strconv.Quote(e.State))
+}
+
+// InterruptedError: the line was lost; what has arrived is kept for the next run.
+type InterruptedError struct{ Err error }
+
+func (e *InterruptedError) Error() string {
+	return fmt.Sprintf("cannot finish the transfer: %v", e.Err)
+}
+
+// Unwrap gives the last failure of the line.
+func (e *InterruptedError) Unwrap() error { return e.Err }
+
+// NothingToUndoError: no generation is kept, or it is not that of the present tree.
+type NothingToUndoError struct {
+	Side, Dataset string
+	Changed       bool
+}
+
+func (e *NothingToUndoError) Error() string {
+	if e.Changed {
+		return fmt.Sprintf("cannot undo on %s: %s changed since the last promotion", e.Side, strconv.Quote(e.Dataset))
+	}
+	return fmt.Sprintf("cannot undo on %s: no generation of %s is kept", e.Side, strconv.Quote(e.Dataset))
+}
+
+// list names at most five paths, quoted.
+func list(paths []string) string {
+	const most = 5
+	var b strings.Builder
+	for i, p := range paths {
+		if i == most {
+			fmt.Fprintf(&b, " and %d more", len(paths)-most)
+			break
+		}
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(strconv.Quote(p))
+	}
+	return b.String()
+}

@@ -1,0 +1,81 @@
+package sync
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// stateDir is the directory below a USR root that holds everything of ours.
+const stateDir = ".usr-sync"
+
+// IDError: a dataset id that is refused before anything is contacted.
+type IDError struct{ ID, Why string }
+
+func (e *IDError) Error() string {
+	return fmt.Sprintf("cannot use dataset id %s: %s", strconv.Quote(e.ID), e.Why)
+}
+
+// CheckID refuses ids that could leave the root, be read as an option or a pattern, or name what is not a dataset.
+func CheckID(id string) error {
+	refuse := func(why string) error { return &IDError{ID: id, Why: why} }
+	switch {
+	case id == "":
+		return refuse("it is empty")
+	case strings.HasPrefix(id, "/"):
+		return refuse("it is absolute")
+	case strings.HasPrefix(id, "-"):
+		return refuse("it begins with '-'")
+	case strings.ContainsAny(id, `*?[]\`):
+		return refuse(`it contains one of * ? [ ] \`)
+	case strings.ContainsFunc(id, func(r rune) bool { return unicode.IsControl(r) || r == unicode.ReplacementChar }):
+		return refuse("it contains control characters or is not UTF-8")
+	case strings.Count(id, "/") > 1:
+		return refuse("it has more than two segments")
+	}
+	for i, seg := range strings.Split(id, "/") {
+		switch {
+		case seg == "":
+			return refuse("it has an empty segment")
+		case seg == "." || seg == "..":
+			return refuse("it has a '.' or '..' segment")
+		case seg == "archived" && i == 0 && id != seg:
+			return refuse("archived datasets are not synchronized")
+		case strings.HasPrefix(seg, "-"):
+			return refuse("a segment begins with '-'")
+		case seg == stateDir:
+			return refuse("it names the state directory of usr")
+		case len(seg) > 255:
+			return refuse("a segment is longer than 255 bytes")
+		}
+	}
+	return nil
+}
+
+// stateKey flattens an id into one file name, without collisions. Two segments of 255 bytes cannot be escaped
+// into one name of 255, so that long ones end in a digest.
+func stateKey(id string) string {
+	key := url.PathEscape(id)
+	if strings.HasPrefix(key, ".") {
+		key = "%2E" + key[1:]
+	}
+	const most = 160
+	if len(key) > most {
+		sum := sha256.Sum256([]byte(id))
+		key = key[:most-17] + "%" + hex.EncodeToString(sum[:8])
+	}
+	return key
+}
+
+// newRun names a run so that names sort by time.
+func newRun(now time.Time) string {
+	var b [3]byte
+	rand.Read(b[:]) // never fails (crypto/rand)
+	return now.UTC().Format("20060102T150405.000000Z") + "-" + hex.EncodeToString(b[:])
+}

@@ -1,0 +1,221 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
+)
+
+func (s *localSide) Promote(ctx context.Context, p promotion) error {
+	replaces, err := s.mayPromote(ctx, p)
+	if err == nil {
+		err = s.promote(p, replaces)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot promote %s: %w", p.Live, err)
+	}
+	return nil
+}
+
+// mayPromote refuses what would break a promise of Promote; replaces says whether there is a live tree.
+func (s *localSide) mayPromote(ctx context.Context, p promotion) (replaces bool, err error) {
+	if err := errors.Join(ctx.Err(), s.needClaim(p.Key), checkName(p.Run)); err != nil {
+		return false, err
+	}
+	if _, err := os.Lstat(s.journalPath(p.Key)); !errors.Is(err, fs.ErrNotExist) {
+		return false, errors.Join(errors.New("an earlier promotion is not settled"), err)
+	}
+	st, err := lstat(p.Live)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && s.lock == nil:
+		return false, nil
+	case err != nil:
+		return false, err
+	case s.lock == nil:
+		return false, fmt.Errorf("it is not locked: %w", fs.ErrExist)
+	case s.live != p.Live:
+		return false, fmt.Errorf("the lock is that of %s", s.live)
+	case !isDir(st):
+		return false, unix.ENOTDIR
+	}
+	return true, s.Locked(ctx)
+}
+
+// promote is not to be cancelled: it takes milliseconds, and half of it is work for Recover.
+func (s *localSide) promote(p promotion, replaces bool) error {
+	run := s.runPath(p.Key, p.Run)
+	tree := filepath.Join(run, "tree")
+	if replaces {
+		if err := carryInto(p.Live, tree, append([]string{".usr.lock"}, p.Carry...)); err != nil {
+			return err
+		}
+	}
+	if err := writeDurably(filepath.Join(run, "info"), p.Info+"\n"); err != nil {
+		return err
+	}
+	st, err := lstat(tree)
+	if err != nil {
+		return err
+	}
+	j := journal{run: p.Run, live: p.Live, inode: st.Ino, replaces: replaces, keep: p.Keep}
+	if err := s.writeJournal(p.Key, j); err != nil {
+		return err
+	}
+	if err := s.switchTrees(p, replaces); err != nil {
+		return errors.Join(err, s.forget(p.Key, j))
+	}
+	return s.finish(p.Key, j)
+}
+
+// carryInto links runtime and ignored files into the new tree. They come and go without a lock, so one that is
+// gone is none; of those that are linked already nothing is to be done.
+func carryInto(live, tree string, paths []string) error {
+	p := newPlacer(live, tree, func(src, dst string) error {
+		return inWritable(filepath.Dir(dst), func() error { return link(src, dst) })
+	})
+	for _, path := range paths {
+		src, err := lstat(filepath.Join(live, path))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if dst, derr := lstat(filepath.Join(tree, path)); derr == nil && dst.Ino == src.Ino {
+			continue
+		}
+		if err = errors.Join(err, p.place(path)); err != nil {
+			return fmt.Errorf("carrying %q: %w", path, err)
+		}
+	}
+	for _, dir := range p.made {
+		st, err := lstat(filepath.Join(live, dir))
+		if err == nil {
+			err = giveDir(filepath.Join(tree, dir), uint32(st.Mode), st.Gid)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// switchTrees is step 3.
+func (s *localSide) switchTrees(p promotion, replaces bool) error {
+	run := s.runPath(p.Key, p.Run)
+	tree, parent := filepath.Join(run, "tree"), filepath.Dir(p.Live)
+	var err error
+	switch {
+	case !replaces:
+		if err = os.MkdirAll(parent, 0o777); err == nil {
+			err = renameNew(tree, p.Live)
+		}
+	case p.NoExchange:
+		err = renameTwice(run, p.Live)
+	default:
+		if err = exchange(tree, p.Live); notSupported(err) {
+			err = renameTwice(run, p.Live)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return syncDirs(parent, run)
+}
+
+// renameTwice leaves a moment without live. What another program puts there in that moment is not overwritten.
+func renameTwice(run, live string) error {
+	tree, old := filepath.Join(run, "tree"), filepath.Join(run, "old")
+	if err := renameNew(live, old); err != nil {
+		return err
+	}
+	err := renameNew(tree, live)
+	if err != nil {
+		err = errors.Join(err, renameNew(old, live))
+	}
+	return err
+}
+
+func notSupported(err error) bool {
+	for _, no := range []error{unix.EINVAL, unix.ENOSYS, unix.ENOTSUP, unix.EOPNOTSUPP} {
+		if errors.Is(err, no) {
+			return true
+		}
+	}
+	return false
+}
+
+// forget drops the journal of a switch that failed, if it failed without effect; else it is left to Recover.
+func (s *localSide) forget(key string, j journal) error {
+	now, err := inodeOf(j.live)
+	if err != nil || now == j.inode {
+		return err
+	}
+	if _, err := os.Lstat(filepath.Join(s.runPath(key, j.run), "old")); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return s.dropJournal(key)
+}
+
+// finish is steps 4 and 5, whether for the first time or again after a crash in the middle.
+func (s *localSide) finish(key string, j journal) error {
+	run := s.runPath(key, j.run)
+	tree, old, copies := filepath.Join(run, "tree"), filepath.Join(run, "old"), filepath.Join(run, "copies")
+	if _, err := os.Lstat(run); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if _, err := os.Lstat(old); err == nil {
+		if err := renameNew(old, tree); err != nil {
+			return err
+		}
+	}
+	// Without an old tree (it was deleted, or never was) the copies alone are no generation.
+	if _, err := os.Lstat(tree); errors.Is(err, fs.ErrNotExist) || !j.replaces || !j.keep {
+		return removeTree(run)
+	}
+	if err := moveFiles(copies, tree); err != nil {
+		return err
+	}
+	if err := removeTree(copies); err != nil {
+		return err
+	}
+	if err := s.makeState("generations", key); err != nil {
+		return err
+	}
+	if err := renameNew(run, filepath.Join(s.generationsPath(key), j.run)); err != nil {
+		return err
+	}
+	return syncDirs(s.stagePath(key), s.generationsPath(key))
+}
+
+// moveFiles moves every file below from over its namesake below to.
+func moveFiles(from, to string) error {
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) && path == from {
+			return nil
+		}
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		dst := filepath.Join(to, rel)
+		if err := os.MkdirAll(filepath.Dir(dst), 0o777); err != nil {
+			return err
+		}
+		return inWritable(filepath.Dir(dst), func() error { return os.Rename(path, dst) })
+	})
+}
+
+func writeDurably(file, text string) error {
+	dir := filepath.Dir(file)
+	if err := renameio.WriteFile(file, []byte(text), 0o666, renameio.WithTempDir(dir)); err != nil {
+		return err
+	}
+	return syncDirs(dir)
+}

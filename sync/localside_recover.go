@@ -1,0 +1,209 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// journal is what S/journal/KEY says about a promotion that was begun.
+type journal struct {
+	run, live string
+	inode     uint64 // of the staged tree
+	replaces  bool   // live existed
+	keep      bool
+}
+
+func (j journal) String() string {
+	bit := map[bool]int{true: 1}
+	return fmt.Sprintf("run=%s\nlive=%s\ninode=%d\nreplaces=%d\nkeep=%d\n", j.run, j.live, j.inode, bit[j.replaces], bit[j.keep])
+}
+
+func parseJournal(text string) (j journal, err error) {
+	values := map[string]string{}
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+		values[name] = value
+	}
+	j.run, j.live = values["run"], values["live"]
+	j.replaces, j.keep = values["replaces"] == "1", values["keep"] == "1"
+	j.inode, err = strconv.ParseUint(values["inode"], 10, 64)
+	if err != nil || checkName(j.run) != nil || !filepath.IsAbs(j.live) || values["replaces"] == "" || values["keep"] == "" {
+		return j, errors.New("the journal is damaged")
+	}
+	return j, nil
+}
+
+func (s *localSide) writeJournal(key string, j journal) error {
+	if strings.Contains(j.live, "\n") {
+		return fmt.Errorf("the path %q holds a newline", j.live)
+	}
+	return writeDurably(s.journalPath(key), j.String())
+}
+
+func (s *localSide) dropJournal(key string) error {
+	err := os.Remove(s.journalPath(key))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return syncDirs(filepath.Dir(s.journalPath(key)))
+}
+
+func (s *localSide) Recover(ctx context.Context, key string) (recovered, error) {
+	err := errors.Join(ctx.Err(), s.needClaim(key))
+	var r recovered
+	if err == nil {
+		r, err = s.recover(key)
+	}
+	if err != nil {
+		return r, fmt.Errorf("cannot recover %s on %s: %w", key, s.name, err)
+	}
+	return r, nil
+}
+
+func (s *localSide) recover(key string) (recovered, error) {
+	text, err := os.ReadFile(s.journalPath(key))
+	if errors.Is(err, fs.ErrNotExist) {
+		return recovered{}, nil
+	}
+	if err != nil {
+		return recovered{}, err
+	}
+	j, err := parseJournal(string(text))
+	if err != nil {
+		return recovered{}, fmt.Errorf("%s: %w", s.journalPath(key), err)
+	}
+	r := recovered{Run: j.run}
+	if r.Forward, err = s.restore(key, j); err != nil {
+		return r, err
+	}
+	if r.Forward {
+		return r, s.finish(key, j)
+	}
+	return r, s.dropJournal(key)
+}
+
+// restore sees to it that there is a live tree, if there was one, and says whether it is the new one.
+func (s *localSide) restore(key string, j journal) (forward bool, err error) {
+	run := s.runPath(key, j.run)
+	now, lerr := inodeOf(j.live)
+	tree, terr := inodeOf(filepath.Join(run, "tree"))
+	old, oerr := inodeOf(filepath.Join(run, "old"))
+	if err := errors.Join(lerr, terr, oerr); err != nil {
+		return false, err
+	}
+	switch {
+	case now == j.inode:
+		return true, nil
+	case now != 0 && old != 0: // another program made live between the two renames
+		return false, s.keepOld(key, j.run)
+	case now != 0 || !j.replaces:
+		return false, nil
+	case tree == j.inode:
+		return true, moveDurably(filepath.Join(run, "tree"), j.live)
+	case old != 0:
+		return false, moveDurably(filepath.Join(run, "old"), j.live)
+	case tree != 0: // exchanged, and then the new tree was deleted
+		return false, moveDurably(filepath.Join(run, "tree"), j.live)
+	}
+	return false, nil
+}
+
+// keepOld makes a generation of the old tree; the new one stays behind as the stage of a dead run.
+func (s *localSide) keepOld(key, run string) error {
+	if err := s.makeState("generations", key, run); err != nil {
+		return err
+	}
+	dir := filepath.Join(s.generationsPath(key), run)
+	if err := os.Rename(filepath.Join(s.runPath(key, run), "info"), filepath.Join(dir, "info")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return moveDurably(filepath.Join(s.runPath(key, run), "old"), filepath.Join(dir, "tree"))
+}
+
+func moveDurably(from, to string) error {
+	if err := renameNew(from, to); err != nil {
+		return err
+	}
+	return syncDirs(filepath.Dir(to), filepath.Dir(from))
+}
+
+func (s *localSide) Settle(ctx context.Context, key string, keep int) error {
+	err := errors.Join(ctx.Err(), s.needClaim(key))
+	if err == nil {
+		err = s.dropJournal(key)
+	}
+	if err == nil {
+		err = s.prune(key, keep)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot settle %s on %s: %w", key, s.name, err)
+	}
+	return nil
+}
+
+// prune removes the oldest generations, and remains of earlier prunings. A tree that is about to go is renamed
+// first, so that no generation is ever a part of itself.
+func (s *localSide) prune(key string, keep int) error {
+	runs, err := subdirs(s.generationsPath(key))
+	if err != nil {
+		return err
+	}
+	whole, err := s.generationRuns(key)
+	if err != nil {
+		return err
+	}
+	kept := whole[max(0, len(whole)-max(0, keep)):]
+	for _, run := range runs {
+		if slices.Contains(kept, run) {
+			continue
+		}
+		dir := filepath.Join(s.generationsPath(key), run)
+		if err := os.Rename(filepath.Join(dir, "tree"), filepath.Join(dir, "gone")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := removeTree(dir); err != nil {
+			return err
+		}
+	}
+	for _, dir := range []string{filepath.Join(s.stagePath(key), "partial"), s.stagePath(key), s.generationsPath(key)} {
+		os.Remove(dir) // if it is empty
+	}
+	return nil
+}
+
+// generationRuns are the names of the whole generations, oldest first.
+func (s *localSide) generationRuns(key string) ([]string, error) {
+	runs, err := subdirs(s.generationsPath(key))
+	return slices.DeleteFunc(runs, func(run string) bool {
+		_, err := os.Lstat(filepath.Join(s.generationsPath(key), run, "tree"))
+		return err != nil
+	}), err
+}
+
+func (s *localSide) Generations(ctx context.Context, key string) ([]generation, error) {
+	runs, err := s.generationRuns(key)
+	if err = errors.Join(ctx.Err(), err); err != nil {
+		return nil, fmt.Errorf("cannot list the generations of %s on %s: %w", key, s.name, err)
+	}
+	slices.Reverse(runs)
+	var found []generation
+	for _, run := range runs {
+		dir := filepath.Join(s.generationsPath(key), run)
+		info, err := os.ReadFile(filepath.Join(dir, "info"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("cannot read the generation %s: %w", run, err)
+		}
+		found = append(found, generation{Run: run, Tree: filepath.Join(dir, "tree"), Info: strings.TrimSuffix(string(info), "\n")})
+	}
+	return found, nil
+}

@@ -1,0 +1,211 @@
+package sync
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/dnadesign-maintainers/usr/verify"
+)
+
+func (s *localSide) Survey(ctx context.Context, id string) (*survey, error) {
+	v := &survey{EventLines: -1, Now: fsClock()}
+	err := ctx.Err()
+	if err == nil {
+		err = s.surveyLive(v, id)
+	}
+	if err == nil {
+		err = s.surveyState(v, stateKey(id))
+	}
+	if err == nil {
+		err = s.surveySpace(v)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot survey %s on %s: %w", id, s.name, err)
+	}
+	return v, nil
+}
+
+func (s *localSide) surveyLive(v *survey, id string) (err error) {
+	v.Live, v.Exists, err = resolve(filepath.Join(s.root, id))
+	if err != nil || !v.Exists {
+		return err
+	}
+	v.Entries, err = verify.List(v.Live)
+	if errors.Is(err, fs.ErrNotExist) {
+		v.Exists = false
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	v.EventLines, err = countLines(filepath.Join(v.Live, ".events.log"))
+	return err
+}
+
+// countLines counts newlines; -1 if there is no such regular file.
+func countLines(file string) (int64, error) {
+	if fi, err := os.Lstat(file); errors.Is(err, fs.ErrNotExist) || err == nil && !fi.Mode().IsRegular() {
+		return -1, nil
+	}
+	f, _, err := openRegular(file)
+	if err != nil {
+		return -1, err
+	}
+	defer f.Close()
+	var lines int64
+	buf := make([]byte, 256<<10)
+	for {
+		n, err := f.Read(buf)
+		lines += int64(bytes.Count(buf[:n], []byte{'\n'}))
+		if err == io.EOF {
+			return lines, nil
+		}
+		if err != nil {
+			return -1, err
+		}
+	}
+}
+
+func (s *localSide) surveyState(v *survey, key string) error {
+	if _, err := os.Lstat(s.journalPath(key)); err == nil {
+		v.Journal = true
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	runs, err := subdirs(s.stagePath(key))
+	if err != nil {
+		return err
+	}
+	v.Stages = slices.DeleteFunc(runs, func(run string) bool { return run == "partial" })
+	partial, err := os.ReadDir(filepath.Join(s.stagePath(key), "partial"))
+	v.Partial = len(partial) > 0
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return err
+}
+
+func (s *localSide) surveySpace(v *survey) error {
+	state, err := stat(existing(s.state))
+	if err != nil {
+		return err
+	}
+	parent, err := stat(existing(filepath.Dir(v.Live)))
+	if err != nil {
+		return err
+	}
+	v.SameFS = parent.Dev == state.Dev
+	if v.Exists { // a mount point cannot be renamed
+		live, err := stat(v.Live)
+		if err != nil {
+			return err
+		}
+		v.SameFS = v.SameFS && live.Dev == state.Dev
+	}
+	v.FreeBytes, v.FreeInodes = freeSpace(existing(s.state))
+	return nil
+}
+
+func freeSpace(dir string) (bytes, inodes int64) {
+	var st unix.Statfs_t
+	if unix.Statfs(dir, &st) != nil {
+		return -1, -1
+	}
+	bytes, inodes = int64(st.Bavail)*int64(st.Bsize), int64(st.Ffree)
+	if st.Files == 0 {
+		inodes = -1
+	}
+	return bytes, inodes
+}
+
+func (s *localSide) Datasets(ctx context.Context) ([]datasetInfo, error) {
+	if _, err := os.ReadDir(s.root); err != nil {
+		return nil, fmt.Errorf("cannot list the datasets of %s: %w", s.name, err)
+	}
+	var found []datasetInfo
+	for _, top := range datasetDirs(s.root) {
+		if top == "archived" {
+			continue
+		}
+		ids := []string{top}
+		for _, sub := range datasetDirs(filepath.Join(s.root, top)) {
+			ids = append(ids, top+"/"+sub)
+		}
+		for _, id := range ids {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			if d, ok := s.describe(id); ok {
+				found = append(found, d)
+			}
+		}
+	}
+	slices.SortFunc(found, func(a, b datasetInfo) int { return strings.Compare(a.ID, b.ID) })
+	return found, nil
+}
+
+// datasetDirs are the names in dir that may be directories. What cannot be read holds no dataset for us.
+func datasetDirs(dir string) []string {
+	entries, _ := os.ReadDir(dir)
+	var names []string
+	for _, e := range entries {
+		if (e.IsDir() || e.Type() == fs.ModeSymlink) && !strings.HasPrefix(e.Name(), ".") {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
+// describe sums up what can be seen of a dataset; ok is false if it is none.
+func (s *localSide) describe(id string) (d datasetInfo, ok bool) {
+	dir := filepath.Join(s.root, id)
+	fi, err := os.Stat(filepath.Join(dir, "records.parquet"))
+	if err != nil || !fi.Mode().IsRegular() {
+		return d, false
+	}
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	d = datasetInfo{ID: id, Mtime: fi.ModTime().UnixNano(), LastLine: lastLine(filepath.Join(dir, ".events.log"))}
+	filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return nil
+		}
+		if fi, err := e.Info(); err == nil {
+			d.Files++
+			d.Bytes += fi.Size()
+		}
+		return nil
+	})
+	return d, true
+}
+
+// lastLine looks for the last complete line in the last 64 KiB.
+func lastLine(file string) string {
+	f, size, err := openRegular(file)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	from := max(0, size-64<<10)
+	b, err := io.ReadAll(io.NewSectionReader(f, from, size-from))
+	end := bytes.LastIndexByte(b, '\n')
+	if err != nil || end < 0 {
+		return ""
+	}
+	begin := bytes.LastIndexByte(b[:end], '\n') + 1
+	if begin == 0 && from > 0 { // its beginning is further up
+		return ""
+	}
+	return string(b[begin:end])
+}

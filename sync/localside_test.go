@@ -1,0 +1,130 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/dnadesign-maintainers/usr/remote"
+)
+
+// localBed is a bed on a root of its own.
+func localBed(t *testing.T) *bed {
+	root := t.TempDir()
+	s := newLocalSide("local", root)
+	t.Cleanup(func() { s.Close() })
+	return &bed{T: t, s: s, root: root, id: "a", key: stateKey("a"), live: filepath.Join(root, "a")}
+}
+
+func TestLockNamesHolder(t *testing.T) {
+	d := localBed(t)
+	path := d.live + "/.usr.lock"
+	d.write(path, "")
+	d.holder(pythonCommand(path)...)
+	_, err := d.s.Lock(t.Context(), d.live, 0, false)
+	var locked *remote.LockError
+	if !errors.As(err, &locked) {
+		t.Fatal(err)
+	}
+	host, _ := os.Hostname()
+	want := `^python3[0-9.]* -c import fcntl.* \(pid \d+, since \d\d:\d\d:\d\d\) on ` + regexp.QuoteMeta(host) + `$`
+	if runtime.GOOS == "darwin" {
+		want = "^$"
+	}
+	if !regexp.MustCompile(want).MatchString(locked.Holder) {
+		t.Errorf("%q does not match %s", locked.Holder, want)
+	}
+}
+
+func TestLockIsCancelledPromptly(t *testing.T) {
+	d := localBed(t)
+	path := d.live + "/.usr.lock"
+	d.write(path, "")
+	d.holder(flockCommand(path)...)
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(300*time.Millisecond, cancel)
+	begin := time.Now()
+	_, err := d.s.Lock(ctx, d.live, time.Minute, false)
+	if !errors.Is(err, context.Canceled) || time.Since(begin) > 3*time.Second {
+		t.Errorf("%v after %v", err, time.Since(begin))
+	}
+}
+
+func TestSharedRootHasSharedState(t *testing.T) {
+	d := localBed(t)
+	d.must(os.Chmod(d.root, 0o775))
+	d.write(d.live+"/records.parquet", "old")
+	d.promoted("r1", promotion{Keep: true})
+	for _, dir := range []string{d.state(), d.state("journal"), d.state("stage", d.key), d.state("generations", d.key), d.generation("r1")} {
+		d.modeIs(dir, 0o2770)
+	}
+	d.modeIs(d.live, uint32(0o755))
+}
+
+func TestPromoteWaitsForSettle(t *testing.T) {
+	d := localBed(t)
+	d.oldDataset()
+	d.promoted("r1", promotion{Keep: true})
+	d.restage("r2")
+	p := promotion{Key: d.key, Run: "r2", Live: d.live, Keep: true}
+	d.wantErr(d.s.Promote(t.Context(), p), "a journal stands")
+	d.is(d.live+"/records.parquet", "new r1")
+	d.must(d.s.Settle(t.Context(), d.key, 1))
+	d.must(d.s.Promote(t.Context(), p))
+}
+
+func TestDamagedJournalIsKept(t *testing.T) {
+	d := localBed(t)
+	d.oldDataset()
+	d.must(d.s.Claim(t.Context(), d.key, 0))
+	d.write(d.state("journal", d.key), "run=r1\n")
+	_, err := d.s.Recover(t.Context(), d.key)
+	d.wantErr(err, "a damaged journal")
+	d.is(d.state("journal", d.key), "run=r1\n")
+}
+
+// TestFailedSwitch: a journal is dropped if the switch had no effect, and left to Recover if it had one.
+func TestFailedSwitch(t *testing.T) {
+	d := localBed(t)
+	d.oldDataset()
+	d.staged("r1")
+	s := d.s.(*localSide)
+	j := journal{run: "r1", live: d.live, inode: d.inode(d.run("r1", "tree")), replaces: true, keep: true}
+	journalStands := func(want bool) {
+		t.Helper()
+		d.must(s.writeJournal(d.key, j))
+		d.must(s.forget(d.key, j))
+		if got := d.survey().Journal; got != want {
+			t.Errorf("journal: %v, want %v", got, want)
+		}
+	}
+	journalStands(false)
+	d.rename(d.live, d.run("r1", "old"))
+	journalStands(true)
+	d.recoverTwice(recovered{"r1", true}, recovered{"r1", true})
+	d.is(d.live+"/records.parquet", "new r1")
+	journalStands(true)
+}
+
+// TestUnwritableDirectories: what the owner made read-only is replaced and removed all the same.
+func TestUnwritableDirectories(t *testing.T) {
+	d := localBed(t)
+	d.oldDataset()
+	d.must(os.Chmod(d.live+"/_artifacts", 0o555))
+	d.must(os.Chmod(d.live+"/_derived", 0o555))
+	d.staged("r1")
+	d.must(d.s.SetDirs(t.Context(), d.run("r1", "tree"), entries(0o555, "_artifacts", "_derived")))
+	d.must(d.s.Promote(t.Context(), promotion{Key: d.key, Run: "r1", Live: d.live, Keep: true, Carry: carried}))
+	d.keptOld("r1")
+	d.modeIs(d.live+"/_derived", 0o555)
+	d.modeIs(d.generation("r1", "tree", "_artifacts"), 0o555)
+	d.must(d.s.Settle(t.Context(), d.key, 0))
+	d.absent(d.generation("r1"))
+	d.must(os.Chmod(d.live+"/_artifacts", 0o755))
+	d.must(os.Chmod(d.live+"/_derived", 0o755))
+}

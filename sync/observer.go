@@ -1,0 +1,62 @@
+package sync
+
+// Observer is told what the engine does while it does it; the printers live behind it. It is called from several
+// goroutines, never after the command returned.
+type Observer func(Event)
+
+// Event is one of the types below.
+type Event any
+
+// StepBegan and StepEnded frame the steps of a command. A step names a point of design section 6.
+type (
+	StepBegan struct{ Step Step }
+	StepEnded struct{ Step Step }
+)
+
+// Step is a stage of a command.
+type Step string
+
+// The steps, in the order in which a transfer takes them.
+const (
+	StepSurvey  Step = "survey"
+	StepRecover Step = "recover"
+	StepCompare Step = "compare"
+	StepClaim   Step = "claim"
+	StepCopy    Step = "copy"
+	StepLock    Step = "lock"
+	StepCatchUp Step = "catch-up"
+	StepLink    Step = "link"
+	StepVerify  Step = "verify"
+	StepFlush   Step = "flush"
+	StepPromote Step = "promote"
+	StepRecord  Step = "record"
+	StepSettle  Step = "settle"
+	StepRestamp Step = "restamp"
+	StepUnlock  Step = "unlock"
+)
+
+// Progressed tells how far a long step is. Total is 0 where it is not known.
+type Progressed struct {
+	Phase       string // "transfer", "hash local", "hash remote", "list"
+	Done, Total int64  // bytes
+	Files       int
+}
+
+// Warned is something the user should know that does not stop the command.
+type Warned struct{ Text string }
+
+// Ran is a command line that was started on this host.
+type Ran struct{ Argv []string }
+
+// Itemized is a line of rsync's own preview.
+type Itemized struct{ Line string }
+
+// step frames f.
+func (o Observer) step(s Step, f func() error) error {
+	o(StepBegan{s})
+	err := f()
+	if err == nil {
+		o(StepEnded{s})
+	}
+	return err
+}

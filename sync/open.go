@@ -1,0 +1,125 @@
+package sync
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/dnadesign-maintainers/usr/profiles"
+	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/verify"
+)
+
+// RootError: the local root cannot be used.
+type RootError struct {
+	Root string
+	Err  error
+}
+
+func (e *RootError) Error() string {
+	return fmt.Sprintf("cannot use the USR root %q: %v", e.Root, e.Err)
+}
+
+// Unwrap gives the cause.
+func (e *RootError) Unwrap() error { return e.Err }
+
+// Reach is what a connection needs beside the profile.
+type Reach struct {
+	Getenv      func(string) string
+	Interactive bool      // a person can answer ssh's questions
+	Stderr      io.Writer // where ssh may speak to that person
+}
+
+// Open makes a pair of the local root and a remote; profile may be nil for commands that need none. The
+// connection is opened at once; Close ends it.
+func Open(ctx context.Context, o Options, profile *profiles.Remote, reach Reach) (*Pair, error) {
+	o, err := o.withDefaults(profile)
+	if err != nil {
+		return nil, err
+	}
+	classes, err := verify.NewClassifier(o.Ignore)
+	if err != nil {
+		return nil, err
+	}
+	local := &localSide{name: "local", root: o.Root, state: filepath.Join(o.Root, stateDir)}
+	p := &Pair{o: o, classes: classes, local: local, store: store{dir: local.state, local: local}}
+	if profile == nil {
+		return p, nil
+	}
+	p.dial = func(ctx context.Context) (side, error) { return dial(ctx, o, *profile, reach) }
+	p.remote, err = p.dial(ctx)
+	return p, err
+}
+
+// withDefaults takes from the profile what the options leave open.
+func (o Options) withDefaults(profile *profiles.Remote) (Options, error) {
+	root, err := filepath.EvalSymlinks(o.Root)
+	if err == nil {
+		root, err = filepath.Abs(root)
+	}
+	if err == nil {
+		var info os.FileInfo
+		if info, err = os.Stat(root); err == nil && !info.IsDir() {
+			err = fmt.Errorf("not a directory")
+		}
+	}
+	if err != nil {
+		return o, &RootError{Root: o.Root, Err: err}
+	}
+	o.Root = root
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Observe == nil {
+		o.Observe = func(Event) {}
+	}
+	if profile != nil {
+		o.Ignore, o.KeepGenerations, o.LockTimeout = profile.Ignore, profile.KeepGenerations, profile.LockTimeout
+		o.Bwlimit, o.Streams = profile.Bwlimit, profile.Streams
+	}
+	return o, nil
+}
+
+// dial reaches the remote of a profile: over ssh, or as another root on this host.
+func dial(ctx context.Context, o Options, p profiles.Remote, reach Reach) (side, error) {
+	if p.Type == "local" {
+		base, err := filepath.EvalSymlinks(p.BaseDir)
+		if err != nil {
+			return nil, &RootError{Root: p.BaseDir, Err: err}
+		}
+		if base == o.Root {
+			return nil, &RootError{Root: p.BaseDir, Err: fmt.Errorf("remote %s is the local root itself", p.Name)}
+		}
+		return newLocalSide(p.Name, base), nil
+	}
+	target, err := Target(p, reach.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	c, err := remote.Open(ctx, target, remote.Options{
+		Interactive: reach.Interactive, Stderr: reach.Stderr,
+		Command: func(argv []string) { o.Observe(Ran{argv}) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	return newRemoteSide(p.Name, p.BaseDir, c), nil
+}
+
+// Target is how a profile's host is reached. An ssh_key_env whose variable is not set is an error.
+func Target(p profiles.Remote, getenv func(string) string) (remote.Target, error) {
+	key, err := p.KeyPath(getenv)
+	if err != nil {
+		return remote.Target{}, err
+	}
+	config, err := p.ConfigPath(getenv)
+	if err != nil {
+		return remote.Target{}, err
+	}
+	return remote.Target{Name: p.Name, Host: p.Host, User: p.User, Port: p.Port, TransferHost: p.TransferHost,
+		KeyPath: key, ConfigFile: config, Options: p.SSHOptions, BatchMode: p.BatchMode,
+		ControlPersist: p.ControlPersist, RsyncPath: p.RsyncPath, BaseDir: p.BaseDir}, nil
+}

@@ -1,0 +1,128 @@
+package sync
+
+import (
+	"sort"
+	"strings"
+
+	"github.com/dnadesign-maintainers/usr/verify"
+)
+
+// plan is what a transfer does: each path of the new tree is either copied from the source or kept from the
+// destination. What the preview lists is this plan, and what the transaction carries out is this plan.
+type plan struct {
+	direction Direction
+	src, dst  *snapshot
+	history   history
+	copy      []*verify.Entry // files of the source that are new or different
+	newDirs   []string        // directories of the source that no copied file makes and the destination lacks
+	keep      []string        // files and directories of the destination that stay as they are
+	changes   []Change
+}
+
+// makePlan compares both sides within the scope of the modes.
+func makePlan(v view, d Direction, h history, m Modes) *plan {
+	p := &plan{direction: d, history: h}
+	p.src, p.dst = v.ends(d)
+	levels := m.levels()
+	verify.Join(p.src.files, p.dst.files, func(s, d *verify.Entry) {
+		switch {
+		case !m.inScope(either(s, d).Class):
+			if d != nil {
+				p.keep = append(p.keep, d.Path)
+			}
+		case s == nil:
+			p.change(d, Deleted)
+		case d == nil:
+			p.copy = append(p.copy, s)
+			p.change(s, Added)
+		case levels.Compare(s, d) == verify.Same:
+			p.keep = append(p.keep, d.Path)
+		default:
+			p.copy = append(p.copy, s)
+			p.change(s, Modified)
+		}
+	})
+	p.directories(m)
+	return p
+}
+
+func (p *plan) change(e *verify.Entry, kind ChangeKind) {
+	p.changes = append(p.changes, Change{Path: e.Path, Class: e.Class, Kind: kind, Bytes: e.Size})
+}
+
+// directories plans those that no file brings along: the source's empty ones, and the destination's that stay.
+func (p *plan) directories(m Modes) {
+	verify.Join(p.src.dirs, p.dst.dirs, func(s, d *verify.Entry) {
+		switch {
+		case d != nil && (s != nil || !m.inScope(d.Class)):
+			p.keep = append(p.keep, d.Path)
+		case s != nil && m.inScope(s.Class) && !hasFileBelow(p.src.files, s.Path):
+			p.newDirs = append(p.newDirs, s.Path)
+		}
+	})
+}
+
+// hasFileBelow tells whether a file lies below the directory, by one search in the sorted list.
+func hasFileBelow(files verify.Manifest, dir string) bool {
+	i := sort.Search(len(files), func(i int) bool { return files[i].Path >= dir+"/" })
+	return i < len(files) && strings.HasPrefix(files[i].Path, dir+"/")
+}
+
+// bytes is the size of all that is copied.
+func (p *plan) bytes() int64 {
+	var n int64
+	for _, e := range p.copy {
+		n += e.Size
+	}
+	return n
+}
+
+// allowed says whether history lets the transfer go on.
+func (p *plan) allowed(m Modes) error {
+	if !p.src.present() {
+		return &MissingError{Side: p.src.side.Name(), Path: p.src.survey.Live}
+	}
+	if len(p.src.unsafe) > 0 {
+		return &UnsafeError{Side: p.src.side.Name(), Paths: p.src.unsafe}
+	}
+	if len(p.dst.unsafe) > 0 && !m.Force && len(p.changes) > 0 {
+		return &UnsafeError{Side: p.dst.side.Name(), Paths: p.dst.unsafe}
+	}
+	if m.Force || len(p.changes) == 0 {
+		return nil
+	}
+	h := p.history
+	theirs := h.local // what the destination changed on its own
+	ahead := LocalAhead
+	if p.direction == Push {
+		theirs, ahead = h.remote, LocalBehind
+	}
+	if h.relation == Diverged || h.relation == ahead {
+		return &HistoryError{Relation: h.relation, Direction: p.direction, Conflicting: h.clash, Disjoint: theirs}
+	}
+	return nil
+}
+
+// room says whether the destination can hold what the transfer writes: the copied files, and the copies of files
+// that a generation may not share with live.
+func (p *plan) room() error {
+	s := p.dst.survey
+	if !s.SameFS {
+		return &DeviceError{Side: p.dst.side.Name(), Live: s.Live, State: statePath(p.dst.side)}
+	}
+	need := p.bytes()
+	for i := range p.dst.files {
+		if p.dst.files[i].Class.InPlace() {
+			need += p.dst.files[i].Size
+		}
+	}
+	if s.FreeBytes >= 0 && need > s.FreeBytes {
+		return &SpaceError{Side: p.dst.side.Name(), Need: need, Free: s.FreeBytes, Unit: "bytes"}
+	}
+	const bookkeeping = 64 // directories, journal, locks
+	inodes := int64(len(p.copy)+len(p.newDirs)+len(p.dst.dirs)+len(p.src.dirs)) + bookkeeping
+	if s.FreeInodes >= 0 && inodes > s.FreeInodes {
+		return &SpaceError{Side: p.dst.side.Name(), Need: inodes, Free: s.FreeInodes, Unit: "inodes"}
+	}
+	return nil
+}

@@ -1,0 +1,292 @@
+package sync
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dnadesign-maintainers/usr/verify"
+)
+
+func sorted(m verify.Manifest) verify.Manifest {
+	slices.SortFunc(m, verify.ComparePaths)
+	return m
+}
+
+// complete turns the stage into the whole new tree: what does not change is linked from live, what left the plan
+// since it was copied is dropped; then every file is held against what it must be.
+func (t *transfer) complete(ctx context.Context, p *plan) error {
+	dst, live, tree := p.dst.side, p.dst.survey.Live, t.stage.tree
+	if err := t.dropStale(ctx, p); err != nil {
+		return err
+	}
+	err := t.o.Observe.step(StepLink, func() error {
+		if err := dst.Link(ctx, live, tree, p.keep); err != nil {
+			return err
+		}
+		return dst.Copy(ctx, live, statePath(dst, "stage", t.key, t.run, "copies"), t.unshared(p))
+	})
+	if err != nil {
+		return err
+	}
+	if err := t.o.Observe.step(StepVerify, func() error { return t.verify(ctx, p) }); err != nil {
+		return err
+	}
+	return t.o.Observe.step(StepFlush, func() error { return dst.Flush(ctx, tree) })
+}
+
+// dropStale removes staged files that the source no longer has or that turned out to be equal.
+func (t *transfer) dropStale(ctx context.Context, p *plan) error {
+	wanted := make(map[string]bool, len(p.copy))
+	for _, e := range p.copy {
+		wanted[e.Path] = true
+	}
+	var err error
+	t.stage.files = slices.DeleteFunc(t.stage.files, func(e verify.Entry) bool {
+		if !wanted[e.Path] && err == nil {
+			err = p.dst.side.Remove(ctx, t.stage.tree+"/"+e.Path)
+		}
+		return !wanted[e.Path]
+	})
+	return err
+}
+
+// unshared lists the kept files that writers change in place: the generation gets copies of them, so that live
+// keeps the inode and with it every writer that has the file open.
+func (t *transfer) unshared(p *plan) []string {
+	var paths []string
+	for _, path := range p.keep {
+		if e := p.dst.files.Find(path); e != nil && e.Class.InPlace() {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+// verify holds the complete stage against the source, file by file.
+func (t *transfer) verify(ctx context.Context, p *plan) error {
+	found, err := p.dst.side.List(ctx, t.stage.tree)
+	if err != nil {
+		return err
+	}
+	want := t.expected(p)
+	var files, dirs verify.Manifest
+	for _, e := range found {
+		e.Class = t.classes.Class(e.Path)
+		if e.Kind == verify.Directory {
+			dirs = append(dirs, e)
+		} else {
+			files = append(files, e)
+		}
+	}
+	var wrong []string
+	verify.Join(files, want, func(f, w *verify.Entry) {
+		if f == nil || w == nil || f.Kind != verify.File || !untouched(f, w) {
+			wrong = append(wrong, either(f, w).Path)
+		}
+	})
+	if len(wrong) > 0 {
+		return &MismatchError{Paths: wrong}
+	}
+	if err := t.verifyTable(ctx, p); err != nil {
+		return err
+	}
+	return p.dst.side.SetDirs(ctx, t.stage.tree, dirsToMend(dirs, p.dst.dirs))
+}
+
+// expected is the new tree: copied files as they were proved in the stage, kept ones as they stand in live.
+func (t *transfer) expected(p *plan) verify.Manifest {
+	want := slices.Clone(t.stage.files)
+	for _, path := range p.keep {
+		if e := p.dst.files.Find(path); e != nil {
+			want = append(want, *e)
+		}
+	}
+	return sorted(want)
+}
+
+// untouched tells whether an inode is still what it was. Linking moves the change time of a kept file, and
+// nothing of ours writes to it, so its change time is left out; a copied file must show every stamp.
+func untouched(f, w *verify.Entry) bool {
+	return f.Dev == w.Dev && f.Ino == w.Ino && f.Size == w.Size && f.Mtime == w.Mtime
+}
+
+// dirsToMend lists directories of the new tree whose mode or group differs from that of the ones they replace.
+func dirsToMend(fresh, live verify.Manifest) []verify.Entry {
+	var out []verify.Entry
+	verify.Join(fresh, live, func(f, l *verify.Entry) {
+		if f != nil && l != nil && (f.Mode != l.Mode || f.Gid != l.Gid) {
+			out = append(out, verify.Entry{Path: f.Path, Mode: l.Mode, Gid: l.Gid})
+		}
+	})
+	return out
+}
+
+// verifyTable proves the staged primary by its footer, where the mode asks for that.
+func (t *transfer) verifyTable(ctx context.Context, p *plan) error {
+	if t.modes.Primary != ByParquet || !slices.ContainsFunc(p.copy, func(e *verify.Entry) bool { return e.Path == primaryPath }) {
+		return nil
+	}
+	want, err := t.table(ctx, p.src)
+	if err != nil {
+		return err
+	}
+	staged := &snapshot{side: p.dst.side, survey: &survey{Live: t.stage.tree}, files: t.stage.files}
+	got, err := t.table(ctx, staged)
+	if err != nil {
+		return err
+	}
+	if got.Rows != want.Rows || len(verify.SchemaChanges(got, want)) > 0 {
+		return &MismatchError{Paths: []string{primaryPath}}
+	}
+	return nil
+}
+
+// generationInfo is what a kept tree says of itself, one line of JSON.
+type generationInfo struct {
+	Run     string    `json:"run"`
+	Action  string    `json:"action"`
+	Dataset string    `json:"dataset"`
+	Remote  string    `json:"remote,omitempty"`
+	Time    time.Time `json:"time"`
+	Before  string    `json:"fingerprint_before"` // of this tree
+	After   string    `json:"fingerprint_after"`  // of the tree that replaced it
+	Base    string    `json:"base,omitempty"`     // run of the common base once this tree was replaced
+}
+
+// promote switches the destination to the stage and records the success. Up to the switch nothing outside the state
+// directory has changed; after it nothing can take it back but an undo.
+func (t *transfer) promote(ctx context.Context, p *plan, r *Report) error {
+	after := t.expected(p)
+	name := t.remote.Name()
+	if err := t.store.putPending(t.id, name, t.algorithm, t.nextBase(t.run, after)); err != nil {
+		return err
+	}
+	info := t.generationInfo(p, after, r.Action)
+	info.Remote, info.Base = name, t.run
+	err := t.switchTrees(ctx, p, info, func() error { return t.store.settlePending(t.id, name, true) })
+	if err != nil {
+		return err
+	}
+	if p.dst.survey.Exists && t.o.KeepGenerations > 0 {
+		r.Generation = t.run
+	}
+	r.Print = Sides[string]{Local: fingerprint(after), Remote: fingerprint(after)}
+	if t.modes.PrimaryOnly || t.modes.SkipSnapshots {
+		r.Print = t.partialPrints(p, after)
+	}
+	return t.settle(ctx, p, after)
+}
+
+func (t *transfer) generationInfo(p *plan, after verify.Manifest, action string) generationInfo {
+	return generationInfo{Run: t.run, Action: action, Dataset: t.id, Time: t.o.Now().UTC(),
+		Before: fingerprint(p.dst.files), After: fingerprint(after)}
+}
+
+// switchTrees promotes the stage, then carries in what a writer without a lock did meanwhile and lets record
+// remember the success, before the journal goes.
+func (t *transfer) switchTrees(ctx context.Context, p *plan, info generationInfo, record func() error) error {
+	line, err := json.Marshal(info)
+	if err != nil {
+		return err
+	}
+	if err := t.o.Observe.step(StepPromote, func() error { return t.swap(ctx, p, string(line)) }); err != nil {
+		return err
+	}
+	return t.o.Observe.step(StepRecord, func() error {
+		t.carryIn(ctx, p)
+		return record()
+	})
+}
+
+// partialPrints: only the destination has the new tree, the source keeps what was out of scope.
+func (t *transfer) partialPrints(p *plan, after verify.Manifest) Sides[string] {
+	if t.direction == Push {
+		return Sides[string]{Local: fingerprint(p.src.files), Remote: fingerprint(after)}
+	}
+	return Sides[string]{Local: fingerprint(after), Remote: fingerprint(p.src.files)}
+}
+
+// swap is the fence: on a pull the source's lock is proved before the local exchange; on a push the exchange runs
+// inside the very shell that holds the lock.
+func (t *transfer) swap(ctx context.Context, p *plan, info string) error {
+	for _, s := range t.locks {
+		if err := s.Locked(ctx); err != nil {
+			return err
+		}
+	}
+	return p.dst.side.Promote(ctx, promotion{
+		Key: t.key, Run: t.run, Live: p.dst.survey.Live, Carry: p.dst.carry, Keep: true, Info: info,
+		NoExchange: t.o.NoExchange,
+	})
+}
+
+// settle ends the transaction: journal, surplus generations and stages go, and the inodes that live shares with
+// them, whose change times that moved, are stamped anew under the lock.
+func (t *transfer) settle(ctx context.Context, p *plan, after verify.Manifest) error {
+	dst := p.dst.side
+	err := t.o.Observe.step(StepSettle, func() error {
+		if err := dst.Settle(ctx, t.key, t.o.KeepGenerations); err != nil {
+			return err
+		}
+		return dst.Remove(ctx, statePath(dst, "stage", t.key))
+	})
+	if err != nil {
+		return err
+	}
+	return t.o.Observe.step(StepRestamp, func() error {
+		fresh, err := t.lookAt(ctx, dst, t.id)
+		if err != nil {
+			return err
+		}
+		verify.Join(fresh.files, after, func(f, w *verify.Entry) {
+			if f != nil && w != nil && untouched(f, w) {
+				f.Digest = w.Digest
+			}
+		})
+		if t.direction == Pull {
+			t.known.local = fresh
+		} else {
+			t.known.remote = fresh
+		}
+		t.rememberBoth()
+		return nil
+	})
+}
+
+// carryIn looks once more at the old tree: a writer that takes no lock may have changed it after it was listed.
+// New files are linked into live; a change to a file that was there before stays in the generation, and is said.
+func (t *transfer) carryIn(ctx context.Context, p *plan) {
+	if !p.dst.survey.Exists {
+		return
+	}
+	dst := p.dst.side
+	tree := statePath(dst, "generations", t.key, t.run, "tree")
+	old, err := dst.List(ctx, tree)
+	if err != nil {
+		t.warn("cannot look for late changes in %s: %v", tree, err)
+		return
+	}
+	var added, changed []string
+	verify.Join(old, p.dst.files, func(o, was *verify.Entry) {
+		switch {
+		case o == nil || o.Kind != verify.File || !t.classes.Class(o.Path).Synced():
+		case was == nil:
+			added = append(added, o.Path)
+		case o.Size != was.Size || o.Mtime != was.Mtime:
+			changed = append(changed, o.Path)
+		}
+	})
+	for _, path := range added {
+		if err := dst.Link(ctx, tree, p.dst.survey.Live, []string{path}); err != nil {
+			changed = append(changed, path)
+			continue
+		}
+		t.warn("%s: %s was written without the lock during the switch; carried into the new tree", dst.Name(), list([]string{path}))
+	}
+	if len(changed) > 0 {
+		t.warn("%s: %s changed without the lock during the switch; the late version is kept in %s", dst.Name(), list(changed), strings.TrimSuffix(tree, "/tree"))
+	}
+}

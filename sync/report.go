@@ -1,0 +1,103 @@
+package sync
+
+import (
+	"time"
+
+	"github.com/dnadesign-maintainers/usr/verify"
+)
+
+// Direction is the way data goes.
+type Direction string
+
+// The directions.
+const (
+	Pull Direction = "pull" // remote to local
+	Push Direction = "push" // local to remote
+)
+
+// State is what became of a command (contract section 4).
+type State string
+
+// The states of an audit.
+const (
+	Transferred State = "TRANSFERRED"
+	NoOp        State = "NO-OP"
+	DryRun      State = "DRY-RUN"
+	DiffOnly    State = "DIFF-ONLY"
+)
+
+// Report is the audit of one dataset: what was found on both sides and what was done. Counts describe the sides
+// as they were before the action.
+type Report struct {
+	Action    string // diff, pull, push, verify, undo
+	State     State
+	Dataset   string
+	Remote    string
+	Direction Direction // the way in which Changes are told
+	Relation  Relation
+	Modes     Modes
+	Algorithm string // of the content hashes
+	Classes   []ClassReport
+	Events    Lines
+	Snapshots SnapshotCount
+	Changes   []Change
+	Silent    []string // changes that size and time stamp hide
+	Touched   []string // paths whose time stamps alone differ
+	Tables    Tables
+	Print     Sides[string] // fingerprints after the action, "" where digests are not all known
+
+	Sent, Received int64 // bytes on the wire
+	Executions     int   // ssh processes started
+	LockHeld       time.Duration
+	Took           time.Duration
+	Generation     string // run of the kept old tree, "" if none
+	Warnings       []string
+}
+
+// Sides holds one value for each end.
+type Sides[T any] struct{ Local, Remote T }
+
+// ClassReport is one row of the audit.
+type ClassReport struct {
+	Class                    verify.Class
+	InScope                  bool // false: left alone by --primary-only or --skip-snapshots
+	Tally                    Sides[verify.Tally]
+	Hashed                   int // files whose content digests were compared
+	Added, Modified, Deleted int
+	Bytes                    int64    // of added and modified files
+	LocalOnly, RemoteOnly    []string // paths relative to the class's directory
+}
+
+// Changed tells whether the action changes the class.
+func (c ClassReport) Changed() bool { return c.Added+c.Modified+c.Deleted > 0 }
+
+// Lines counts the lines of both event logs.
+type Lines struct{ Local, Remote int64 }
+
+// SnapshotCount says how many snapshots the remote holds and how many of them are newer than the newest local one.
+type SnapshotCount struct{ Remote, NewerThanLocal int }
+
+// ChangeKind says what an action does to a file.
+type ChangeKind string
+
+// The kinds of change, as rsync's --itemize-changes knows them.
+const (
+	Added    ChangeKind = "added"
+	Modified ChangeKind = "modified"
+	Deleted  ChangeKind = "deleted"
+)
+
+// Change is one file that the action changes, or would change. Bytes is the size after it (before it, if deleted).
+type Change struct {
+	Path  string
+	Class verify.Class
+	Kind  ChangeKind
+	Bytes int64
+	Flags string // rsync's own itemize flags, where a preview ran
+}
+
+// Tables describes both primaries; nil where one is absent or no Parquet file.
+type Tables struct {
+	Sides[*verify.Table]
+	Changes []verify.SchemaChange // from the destination's schema to the source's
+}

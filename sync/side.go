@@ -1,0 +1,136 @@
+package sync
+
+import (
+	"context"
+	"time"
+
+	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/verify"
+)
+
+// side is one end of a transaction: the datasets below one USR root on one host. There are two values of it,
+// the native localSide and the remoteSide that speaks to the coprocess; the engine cannot tell them apart,
+// which is what makes pull and push one transaction with its ends exchanged.
+//
+// All paths are absolute on the side's host unless called relative. A side does what it is told, in the order
+// it is told; every decision is the engine's.
+type side interface {
+	// Name is how messages call the side: "local" or the remote's name.
+	Name() string
+	// Root is the absolute USR root.
+	Root() string
+	// Endpoint says how rsync reaches paths of this side.
+	Endpoint() remote.Endpoint
+	// Algorithms lists the hash algorithms of the side, best first.
+	Algorithms(ctx context.Context) ([]string, error)
+
+	// Survey reads all that a plan needs of a dataset in one round trip. It changes nothing.
+	Survey(ctx context.Context, id string) (*survey, error)
+	// List lists a directory tree, sorted by path; an absent directory is an error that is fs.ErrNotExist.
+	List(ctx context.Context, dir string) (verify.Manifest, error)
+	// Hash reads files below dir in full and calls got for each, in any order, from one goroutine. A file that
+	// vanished or cannot be read is reported with an error in place of a digest and does not stop the others.
+	Hash(ctx context.Context, dir, algorithm string, paths []string, got func(path string, d verify.Digest, err error)) error
+	// HashPrefix hashes the first n bytes of a file; a shorter file gives the hash of what is there.
+	HashPrefix(ctx context.Context, file, algorithm string, n int64) (verify.Digest, error)
+	// ReadRange reads up to n bytes at off; a negative off counts from the end of the file.
+	ReadRange(ctx context.Context, file string, off, n int64) ([]byte, error)
+
+	// Claim takes the run lock of a dataset (S/journal/KEY.lock), creating the state directory. A dataset has at
+	// most one transaction a side; whoever holds the claim may recover, stage and promote.
+	Claim(ctx context.Context, key string, timeout time.Duration) error
+	// Lock takes flock(2) exclusive on live/.usr.lock, creating the file if need be, and while it is held
+	// proves every ten seconds that this process is alive. readOnly tolerates a lock file that cannot be
+	// created on a side that is only read from: then locked is false.
+	Lock(ctx context.Context, live string, timeout time.Duration, readOnly bool) (locked bool, err error)
+	// Locked asks the side itself whether the lock is still held.
+	Locked(ctx context.Context) error
+	// Unlock releases the dataset lock. Unlocking what is not locked is nothing.
+	Unlock(ctx context.Context) error
+	// Release gives up the claim.
+	Release(ctx context.Context) error
+
+	// Recover finishes or undoes the promotion that an earlier run was killed in. Needs the claim.
+	Recover(ctx context.Context, key string) (recovered, error)
+	// Stage makes S/stage/KEY/RUN/tree with the mode, group and setgid bit of live (or, where live does not
+	// exist, those that mkdir would give beside it). Needs the claim.
+	Stage(ctx context.Context, key, run, live string) error
+	// Link hard-links the relative paths of from into to, making directories as needed; a directory among the
+	// paths is made. A path that is already in to is an error.
+	Link(ctx context.Context, from, to string, paths []string) error
+	// Copy is Link with copies: same mtime and mode, another inode.
+	Copy(ctx context.Context, from, to string, paths []string) error
+	// SetDirs gives directories below dir (relative; "" is dir itself) their mode and group.
+	SetDirs(ctx context.Context, dir string, dirs []verify.Entry) error
+	// Flush makes what was staged durable.
+	Flush(ctx context.Context, dir string) error
+	// Promote switches live to the staged tree under a journal. Needs claim and, where live exists, lock.
+	Promote(ctx context.Context, p promotion) error
+	// Settle drops the journal of a promotion and, oldest first, the generations beyond keep.
+	Settle(ctx context.Context, key string, keep int) error
+	// Remove deletes a tree below S and nothing outside of it.
+	Remove(ctx context.Context, dir string) error
+	// Generations lists the kept trees of a dataset, newest first.
+	Generations(ctx context.Context, key string) ([]generation, error)
+	// Datasets lists what the root holds.
+	Datasets(ctx context.Context) ([]datasetInfo, error)
+	// Close releases everything.
+	Close() error
+}
+
+// survey is what one round trip tells about a dataset.
+type survey struct {
+	Live       string          // real path of the dataset directory (symlinks followed), also if absent
+	Exists     bool            // the directory exists
+	Entries    verify.Manifest // empty if it does not
+	EventLines int64           // newline characters in .events.log; -1 if there is none
+	Journal    bool            // a journal of this dataset exists: a promotion was begun
+	Stages     []string        // names of the run directories under S/stage/KEY, dead or alive, oldest first
+	Partial    bool            // S/stage/KEY/partial exists and is not empty
+	SameFS     bool            // live (or the nearest existing parent) and S (or root) are on one file system
+	FreeBytes  int64           // free to this user on the file system of S; -1 unknown
+	FreeInodes int64           // -1 unknown (some file systems have no limit)
+	Now        int64           // the side's clock in ns before the listing began; coarse clocks round down
+}
+
+// promotion is what Promote is told. Steps, each of which recovery can finish or undo:
+//  1. hard-link the carry paths (runtime and ignored files) from live into tree;
+//  2. write the journal (name=value lines: run, live, and the inode number of tree) and make it durable;
+//  3. exchange live and tree in one step; where that cannot be had rename live to S/stage/KEY/RUN/old and tree to
+//     live; where live does not exist rename tree to live, failing if it appeared meanwhile;
+//  4. move every file of copies/ over its namesake in the old tree;
+//  5. rename the run directory to S/generations/KEY/RUN (old tree as tree/), or remove it where keep is false
+//     or nothing was replaced.
+//
+// The journal stays until Settle.
+type promotion struct {
+	Key, Run   string
+	Live       string
+	Carry      []string
+	Keep       bool
+	Info       string // one line of JSON that is kept as S/generations/KEY/RUN/info
+	NoExchange bool   // do as on a file system without exchange
+}
+
+// recovered says what Recover found. Run is empty if there was no journal. Forward: live is the tree that the
+// dead run staged, and the journal still stands until Settle; otherwise live is what it was and the journal is gone.
+type recovered struct {
+	Run     string
+	Forward bool
+}
+
+// generation is a kept tree.
+type generation struct {
+	Run  string
+	Tree string // absolute path
+	Info string // as given to Promote
+}
+
+// datasetInfo is a row of `usr datasets`.
+type datasetInfo struct {
+	ID       string
+	Bytes    int64 // of all files of the dataset
+	Files    int
+	Mtime    int64  // of records.parquet
+	LastLine string // last complete line of .events.log, "" if none
+}

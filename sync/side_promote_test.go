@@ -1,0 +1,337 @@
+package sync
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// oldDataset makes a live tree of every class that matters to a promotion.
+func (d *bed) oldDataset() {
+	d.Helper()
+	d.write(d.live+"/records.parquet", "old")
+	d.write(d.live+"/.events.log", "one\n")
+	d.write(d.live+"/meta.md", "meta")
+	d.write(d.live+"/_artifacts/plot", "plot")
+	d.write(d.live+"/_derived/same", "same")
+	d.write(d.live+"/_derived/.DS_Store", "mine")
+	d.write(d.live+"/_gone/.DS_Store", "mine too")
+	d.write(d.live+"/.usr.lock", "")
+}
+
+// staged claims, locks and stages a new tree for what oldDataset made: a new primary, one file gone, the
+// others linked, and copies of what writers change in place.
+func (d *bed) staged(run string) {
+	d.Helper()
+	d.must(d.s.Claim(d.Context(), d.key, 0))
+	d.lock()
+	d.restage(run)
+}
+
+func (d *bed) restage(run string) {
+	d.Helper()
+	d.must(d.s.Stage(d.Context(), d.key, run, d.live))
+	d.write(d.run(run, "tree", "records.parquet"), "new "+run)
+	var keep, copies []string
+	for _, p := range []string{".events.log", "meta.md", "_artifacts/plot", "_derived/same"} {
+		if d.inode(d.live+"/"+p) == 0 {
+			continue
+		}
+		keep = append(keep, p)
+		if p != "_derived/same" {
+			copies = append(copies, p)
+		}
+	}
+	d.must(d.s.Link(d.Context(), d.live, d.run(run, "tree"), keep))
+	d.must(d.s.Copy(d.Context(), d.live, d.run(run, "copies"), copies))
+	d.must(d.s.Flush(d.Context(), d.run(run)))
+}
+
+// promoted stages and promotes.
+func (d *bed) promoted(run string, p promotion) {
+	d.Helper()
+	d.staged(run)
+	p.Key, p.Run, p.Live = d.key, run, d.live
+	d.must(d.s.Promote(d.Context(), p))
+}
+
+var carried = []string{".usr.lock", "_derived/.DS_Store", "_gone/.DS_Store", "vanished/.usr.lease.1"}
+
+var promoteBehaviours = []behaviour{
+	{"promote by exchange", func(d *bed) { promotes(d, promotion{Keep: true}) }},
+	{"promote by renames", func(d *bed) { promotes(d, promotion{Keep: true, NoExchange: true}) }},
+	{"promote without keeping", func(d *bed) { promotes(d, promotion{}) }},
+	{"promote by renames without keeping", func(d *bed) { promotes(d, promotion{NoExchange: true}) }},
+	{"promote creates", func(d *bed) {
+		d.live = filepath.Join(d.root, "fresh", "dataset") // its parent does not exist
+		d.must(d.s.Claim(d.Context(), d.key, 0))
+		d.restage("r1")
+		d.must(d.s.Promote(d.Context(), promotion{Key: d.key, Run: "r1", Live: d.live, Keep: true}))
+		d.is(d.live+"/records.parquet", "new r1")
+		d.absent(d.run("r1"))
+		d.absent(d.generation("r1"))
+		d.must(d.s.Settle(d.Context(), d.key, 1))
+		if d.survey().Journal {
+			d.Error("the journal stands after Settle")
+		}
+	}},
+	{"promote does not create over what appeared", func(d *bed) {
+		d.must(d.s.Claim(d.Context(), d.key, 0))
+		d.restage("r1")
+		d.write(d.live+"/records.parquet", "theirs")
+		err := d.s.Promote(d.Context(), promotion{Key: d.key, Run: "r1", Live: d.live})
+		d.wantErr(err, "live appeared")
+		d.is(d.live+"/records.parquet", "theirs")
+		d.is(d.run("r1", "tree", "records.parquet"), "new r1")
+		if r, err := d.s.Recover(d.Context(), d.key); err != nil || r.Forward {
+			d.Errorf("%+v, %v", r, err)
+		}
+		d.is(d.live+"/records.parquet", "theirs")
+	}},
+	{"promote needs the lock", func(d *bed) {
+		d.oldDataset()
+		d.staged("r1")
+		d.must(d.s.Unlock(d.Context()))
+		p := promotion{Key: d.key, Run: "r1", Live: d.live, Carry: carried}
+		d.wantErr(d.s.Promote(d.Context(), p), "not locked")
+		d.lock()
+		d.must(os.Remove(d.live + "/.usr.lock"))
+		d.write(d.live+"/.usr.lock", "")
+		d.wantErr(d.s.Promote(d.Context(), p), "another lock file")
+		d.is(d.live+"/records.parquet", "old")
+		d.absent(d.generation("r1"))
+	}},
+	{"generations are pruned", func(d *bed) {
+		d.oldDataset()
+		d.staged("r0")
+		d.must(d.s.Remove(d.Context(), d.run("r0")))
+		for _, run := range []string{"r1", "r2", "r3"} {
+			d.restage(run)
+			d.must(d.s.Promote(d.Context(), promotion{Key: d.key, Run: run, Live: d.live, Carry: carried, Keep: true, Info: `{"r":"` + run + `"}`}))
+			d.must(d.s.Settle(d.Context(), d.key, 2))
+		}
+		g, err := d.s.Generations(d.Context(), d.key)
+		d.must(err)
+		if len(g) != 2 || g[0] != (generation{"r3", d.generation("r3", "tree"), `{"r":"r3"}`}) || g[1].Run != "r2" {
+			d.Errorf("%+v", g)
+		}
+		d.is(g[0].Tree+"/records.parquet", "new r2")
+		d.must(d.s.Settle(d.Context(), d.key, 0))
+		d.absent(d.state("generations", d.key))
+		d.absent(d.state("stage", d.key))
+		if g, err := d.s.Generations(d.Context(), d.key); len(g) > 0 || err != nil {
+			d.Errorf("%+v, %v", g, err)
+		}
+	}},
+}
+
+func promotes(d *bed, p promotion) {
+	d.oldDataset()
+	d.must(os.Chmod(d.live, 0o775|fs.ModeSetgid))
+	d.must(os.Chmod(d.live+"/_gone", 0o750))
+	lock, events := d.inode(d.live+"/.usr.lock"), d.inode(d.live+"/.events.log")
+	writer, err := os.OpenFile(d.live+"/.events.log", os.O_APPEND|os.O_WRONLY, 0)
+	d.must(err)
+	defer writer.Close()
+	p.Carry, p.Info = carried, `{"a":"b = c"}`
+	d.promoted("r1", p)
+
+	d.modeIs(d.live, 0o2775)
+	d.modeIs(d.live+"/_gone", 0o750)
+	d.is(d.live+"/records.parquet", "new r1")
+	d.is(d.live+"/_derived/same", "same")
+	d.is(d.live+"/_gone/.DS_Store", "mine too")
+	if d.inode(d.live+"/.usr.lock") != lock || d.inode(d.live+"/.events.log") != events {
+		d.Error("live lost an inode that others hold on to")
+	}
+	d.must(d.s.Locked(d.Context()))
+	if !d.excluded() {
+		d.Error("the lock does not exclude after the promotion")
+	}
+	writer.WriteString("two\n")
+	d.is(d.live+"/.events.log", "one\ntwo\n")
+	d.absent(d.run("r1"))
+	if !d.survey().Journal {
+		d.Error("the journal is gone before Settle")
+	}
+	if p.Keep {
+		d.keptOld("r1")
+	} else {
+		d.absent(d.generation("r1"))
+	}
+	if r, err := d.s.Recover(d.Context(), d.key); r != (recovered{"r1", true}) || err != nil {
+		d.Errorf("Recover after Promote: %+v, %v", r, err)
+	}
+	d.must(d.s.Settle(d.Context(), d.key, 1))
+	d.must(d.s.Settle(d.Context(), d.key, 1))
+	if v := d.survey(); v.Journal || len(v.Stages) > 0 {
+		d.Errorf("after Settle: %+v", v)
+	}
+}
+
+// keptOld: the generation is the old tree, and no writer can change it.
+func (d *bed) keptOld(run string) {
+	d.Helper()
+	tree := d.generation(run, "tree")
+	d.is(tree+"/records.parquet", "old")
+	d.is(tree+"/.events.log", "one\n")
+	d.is(tree+"/_derived/same", "same")
+	for _, p := range []string{".events.log", "meta.md", "_artifacts/plot"} {
+		if d.inode(tree+"/"+p) == d.inode(d.live+"/"+p) {
+			d.Errorf("the generation shares %s with live", p)
+		}
+	}
+	d.absent(d.generation(run, "copies"))
+}
+
+// rewind is a hand-made state: what a promotion by run r1 leaves if it is killed at some moment. It begins with
+// a promotion that was finished and kept, but not settled.
+type rewind struct {
+	name    string
+	make    func(d *bed)
+	forward bool
+}
+
+// unkeep puts the run directory back as it was before step 5.
+func unkeep(d *bed) { d.rename(d.generation("r1"), d.run("r1")) }
+
+// uncopy puts the copies back as they were before step 4.
+func uncopy(d *bed) {
+	unkeep(d)
+	for _, p := range []string{".events.log", "meta.md", "_artifacts/plot"} {
+		d.rename(d.run("r1", "tree", p), d.run("r1", "copies", p))
+		d.must(os.Link(d.live+"/"+p, d.run("r1", "tree", p)))
+	}
+}
+
+// renamed is the state of two renames after the second, halfway that after the first.
+func renamed(d *bed) { uncopy(d); d.rename(d.run("r1", "tree"), d.run("r1", "old")) }
+func halfway(d *bed) { renamed(d); d.rename(d.live, d.run("r1", "tree")) }
+func begun(d *bed)   { halfway(d); d.rename(d.run("r1", "old"), d.live) }
+
+var rewinds = []rewind{
+	{"journal written", begun, false},
+	{"first of two renames", halfway, true},
+	{"both renames", renamed, true},
+	{"exchanged", uncopy, true},
+	{"one copy moved", func(d *bed) {
+		uncopy(d)
+		d.rename(d.run("r1", "copies", ".events.log"), d.run("r1", "tree", ".events.log"))
+	}, true},
+	{"copies moved", func(d *bed) { unkeep(d); d.must(os.MkdirAll(d.run("r1", "copies"), 0o755)) }, true},
+	{"copies gone", unkeep, true},
+	{"kept", func(*bed) {}, true},
+}
+
+var recoverBehaviours = recoveries()
+
+func recoveries() (all []behaviour) {
+	for _, w := range rewinds {
+		all = append(all, behaviour{"recover when " + w.name, func(d *bed) { recovers(d, w) }})
+	}
+	return append(all,
+		behaviour{"recover without a journal", func(d *bed) {
+			d.must(d.s.Claim(d.Context(), d.key, 0))
+			if r, err := d.s.Recover(d.Context(), d.key); r != (recovered{}) || err != nil {
+				d.Errorf("%+v, %v", r, err)
+			}
+		}},
+		behaviour{"recover a creation begun", func(d *bed) {
+			d.created()
+			d.rename(d.live, d.run("r1", "tree"))
+			d.recoverTwice(recovered{"r1", false}, recovered{})
+			d.absent(d.live)
+		}},
+		behaviour{"recover a creation done", func(d *bed) {
+			d.created()
+			d.must(os.MkdirAll(d.run("r1", "copies"), 0o755))
+			d.recoverTwice(recovered{"r1", true}, recovered{"r1", true})
+			d.is(d.live+"/records.parquet", "new r1")
+			d.absent(d.run("r1"))
+		}},
+		behaviour{"recover when live was deleted", func(d *bed) {
+			d.oldDataset()
+			d.promoted("r1", promotion{Keep: true, Carry: carried})
+			begun(d)
+			d.must(os.RemoveAll(d.live))
+			d.recoverTwice(recovered{"r1", true}, recovered{"r1", true})
+			d.is(d.live+"/records.parquet", "new r1")
+			d.must(d.s.Settle(d.Context(), d.key, 1))
+			if g, err := d.s.Generations(d.Context(), d.key); len(g) > 0 || err != nil { // of nothing but the copies
+				d.Errorf("%+v, %v", g, err)
+			}
+		}},
+		behaviour{"recover when another made live", func(d *bed) {
+			d.oldDataset()
+			d.promoted("r1", promotion{Keep: true, Carry: carried})
+			halfway(d)
+			d.write(d.live+"/records.parquet", "theirs")
+			d.recoverTwice(recovered{"r1", false}, recovered{})
+			d.is(d.live+"/records.parquet", "theirs")
+			d.is(d.generation("r1", "tree", "records.parquet"), "old") // nothing anyone wrote is gone
+		}},
+	)
+}
+
+func (d *bed) created() {
+	d.Helper()
+	d.must(d.s.Claim(d.Context(), d.key, 0))
+	d.restage("r1")
+	d.must(d.s.Promote(d.Context(), promotion{Key: d.key, Run: "r1", Live: d.live, Keep: true}))
+}
+
+func (d *bed) recoverTwice(first, second recovered) {
+	d.Helper()
+	for _, want := range []recovered{first, second} {
+		if r, err := d.s.Recover(d.Context(), d.key); r != want || err != nil {
+			d.Errorf("Recover: %+v, %v, want %+v", r, err, want)
+		}
+	}
+}
+
+func recovers(d *bed, w rewind) {
+	d.oldDataset()
+	d.promoted("r1", promotion{Keep: true, Carry: carried, Info: "{}"})
+	d.must(d.s.Unlock(d.Context())) // the run was killed, and with it went its locks
+	d.must(d.s.Release(d.Context()))
+	lock := d.state("journal", d.key+".lock")
+	before := d.inode(lock)
+	w.make(d)
+	d.must(d.s.Claim(d.Context(), d.key, 0))
+	if w.forward {
+		d.recoverTwice(recovered{"r1", true}, recovered{"r1", true})
+		d.is(d.live+"/records.parquet", "new r1")
+		d.keptOld("r1")
+		d.absent(d.run("r1"))
+		d.must(d.s.Settle(d.Context(), d.key, 1))
+	} else {
+		d.recoverTwice(recovered{"r1", false}, recovered{})
+		d.is(d.live+"/records.parquet", "old")
+		d.absent(d.generation("r1"))
+	}
+	if d.survey().Journal {
+		d.Error("the journal stands")
+	}
+	if d.inode(lock) != before {
+		d.Error("the run lock is another inode")
+	}
+	d.lock() // the lock file came through
+}
+
+// TestJournal: both implementations of a side must read what the other wrote, so its form is fixed.
+func TestJournal(t *testing.T) {
+	j := journal{run: "r1", live: "/a b/c=d", inode: 7, replaces: true, keep: false}
+	if j.String() != "run=r1\nlive=/a b/c=d\ninode=7\nreplaces=1\nkeep=0\n" {
+		t.Error(j)
+	}
+	if got, err := parseJournal(j.String()); got != j || err != nil {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, bad := range []string{"", "run=r1\n", strings.Replace(j.String(), "r1", "../x", 1), strings.Replace(j.String(), "7", "x", 1)} {
+		if _, err := parseJournal(bad); err == nil {
+			t.Errorf("%q: no error", bad)
+		}
+	}
+}

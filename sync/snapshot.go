@@ -1,0 +1,217 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dnadesign-maintainers/usr/verify"
+)
+
+const (
+	primaryPath = "records.parquet"
+	eventsPath  = ".events.log"
+)
+
+// snapshot is one side's dataset as one listing saw it.
+type snapshot struct {
+	side   side
+	survey *survey
+	files  verify.Manifest // of the synchronized classes
+	dirs   verify.Manifest // of the synchronized classes
+	carry  []string        // runtime and ignored entries, which stay where they are
+	unsafe []string        // entries that are never transferred, with their kind
+	kept   bool            // a generation, not a live dataset: never locked, never cached
+}
+
+// present tells whether the directory is a dataset.
+func (s *snapshot) present() bool { return s.files.Find(primaryPath) != nil }
+
+// view is both sides of a dataset.
+type view struct{ local, remote *snapshot }
+
+// ends orders a view by the direction of a transfer.
+func (v view) ends(d Direction) (src, dst *snapshot) {
+	if d == Push {
+		return v.local, v.remote
+	}
+	return v.remote, v.local
+}
+
+// look reads both sides at once and takes the digests that the cache still vouches for.
+func (p *Pair) look(ctx context.Context, id, algorithm string, rehash bool) (view, error) {
+	var v view
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) { v.local, err = p.lookAt(ctx, p.local, id); return err })
+	g.Go(func() (err error) { v.remote, err = p.lookAt(ctx, p.remote, id); return err })
+	if err := g.Wait(); err != nil {
+		return view{}, err
+	}
+	if !rehash {
+		p.store.learn(v.local, id, "", algorithm)
+		p.store.learn(v.remote, id, p.remote.Name(), algorithm)
+	}
+	return v, nil
+}
+
+// lookAt reads one side.
+func (p *Pair) lookAt(ctx context.Context, s side, id string) (*snapshot, error) {
+	sv, err := s.Survey(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	snap := &snapshot{side: s, survey: sv}
+	for _, e := range sv.Entries {
+		e.Class = p.classes.Class(e.Path)
+		snap.add(e)
+	}
+	sv.Entries = nil
+	return snap, nil
+}
+
+func (s *snapshot) add(e verify.Entry) {
+	switch {
+	case !e.Class.Synced():
+		s.carry = append(s.carry, e.Path)
+	case e.Kind == verify.File:
+		s.files = append(s.files, e)
+	case e.Kind == verify.Directory:
+		s.dirs = append(s.dirs, e)
+	default:
+		s.unsafe = append(s.unsafe, e.Path+" ("+kindName(e.Kind)+")")
+	}
+}
+
+func kindName(k verify.Kind) string {
+	switch k {
+	case verify.Symlink:
+		return "symlink"
+	case verify.Fifo:
+		return "fifo"
+	case verify.Socket:
+		return "socket"
+	}
+	return "device"
+}
+
+// decide hashes, on both sides at once, exactly the files without whose digests two sides or a side and the
+// common base cannot be compared.
+func (p *Pair) decide(ctx context.Context, v view, base *base, levels verify.Levels, algorithm string) error {
+	local, remote := map[string]bool{}, map[string]bool{}
+	verify.Join(v.local.files, v.remote.files, func(l, r *verify.Entry) {
+		if l != nil && r != nil && levels.Compare(l, r) != verify.Undecided {
+			return
+		}
+		b := base.find(l, r)
+		for _, side := range []struct {
+			mine, other *verify.Entry
+			want        map[string]bool
+		}{{l, r, local}, {r, l, remote}} {
+			e := side.mine
+			if e == nil || e.Digest.Known() || levels[e.Class] == verify.Stat {
+				continue
+			}
+			if (side.other != nil && side.other.Size == e.Size) || (b != nil && b.Size == e.Size) {
+				side.want[e.Path] = true
+			}
+		}
+	})
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.hash(ctx, v.local, local, algorithm) })
+	g.Go(func() error { return p.hash(ctx, v.remote, remote, algorithm) })
+	return g.Wait()
+}
+
+// hash completes the digests of the wanted files of a snapshot.
+func (p *Pair) hash(ctx context.Context, s *snapshot, want map[string]bool, algorithm string) error {
+	if len(want) == 0 {
+		return nil
+	}
+	paths := make([]string, 0, len(want))
+	var total, done int64
+	for i := range s.files {
+		if want[s.files[i].Path] {
+			paths = append(paths, s.files[i].Path)
+			total += s.files[i].Size
+		}
+	}
+	var failed error
+	phase := "hash " + s.side.Name()
+	err := s.side.Hash(ctx, s.survey.Live, algorithm, paths, func(path string, d verify.Digest, err error) {
+		if err != nil {
+			failed = hashFailure(s.side, path, err)
+			return
+		}
+		e := s.files.Find(path)
+		e.Digest = d
+		done += e.Size
+		p.o.Observe(Progressed{Phase: phase, Done: done, Total: total})
+	})
+	if err == nil {
+		err = failed
+	}
+	return err
+}
+
+// errVanished: a file was there when its directory was listed and is no longer.
+var errVanished = errors.New("a file vanished while it was read")
+
+func hashFailure(s side, path string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot read %s on %s: %w", strconv.Quote(path), s.Name(), errVanished)
+	}
+	return fmt.Errorf("cannot read %s on %s: %w", strconv.Quote(path), s.Name(), err)
+}
+
+// logs compares the two event logs, which only ever grow.
+func (p *Pair) logs(ctx context.Context, v view, algorithm string) (logOrder, error) {
+	l, r := v.local.files.Find(eventsPath), v.remote.files.Find(eventsPath)
+	switch {
+	case l == nil && r == nil:
+		return logsEqual, nil
+	case l == nil || (r != nil && l.Size == 0 && r.Size > 0):
+		return logsLocalShorter, nil
+	case r == nil || (r.Size == 0 && l.Size > 0):
+		return logsRemoteShorter, nil
+	}
+	n := min(l.Size, r.Size)
+	var dl, dr verify.Digest
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) { dl, err = prefix(ctx, v.local, l, algorithm, n); return err })
+	g.Go(func() (err error) { dr, err = prefix(ctx, v.remote, r, algorithm, n); return err })
+	if err := g.Wait(); err != nil {
+		return 0, err
+	}
+	switch {
+	case dl != dr:
+		return logsForked, nil
+	case l.Size < r.Size:
+		return logsLocalShorter, nil
+	case l.Size > r.Size:
+		return logsRemoteShorter, nil
+	}
+	return logsEqual, nil
+}
+
+func prefix(ctx context.Context, s *snapshot, e *verify.Entry, algorithm string, n int64) (verify.Digest, error) {
+	if e.Size == n && e.Digest.Known() {
+		return e.Digest, nil
+	}
+	return s.side.HashPrefix(ctx, s.survey.Live+"/"+e.Path, algorithm, n)
+}
+
+// within is the path below its class's directory, as reports name it.
+func within(c verify.Class, path string) string {
+	switch c {
+	case verify.Snapshots:
+		return strings.TrimPrefix(path, "_snapshots/")
+	case verify.Derived:
+		return strings.TrimPrefix(path, "_derived/")
+	}
+	return path
+}

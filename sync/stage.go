@@ -1,0 +1,231 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	stdsync "sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/verify"
+)
+
+// stage is the private tree on the destination in which a transfer is put together. rsync writes into it only
+// while nothing in it is linked to live (live serves as delta basis, by --link-dest with --ignore-times, which
+// links nothing); the links to live come last.
+type stage struct {
+	run     string
+	tree    string
+	files   verify.Manifest         // what has arrived, with digests
+	brought map[string]verify.Entry // by path: the source's entry when it was last copied
+	earlier []string                // trees of dead runs, as basis for what they already received
+}
+
+// newStage makes an empty stage. What dead runs of the same dataset have received is taken over by hard link,
+// where size and time say that it is what the source has now; the digests decide later.
+func (t *transfer) newStage(ctx context.Context, p *plan) error {
+	dst := p.dst
+	t.stage = &stage{run: t.run, brought: map[string]verify.Entry{}}
+	t.stage.tree = statePath(dst.side, "stage", t.key, t.run, "tree")
+	if err := dst.side.Stage(ctx, t.key, t.run, dst.survey.Live); err != nil {
+		return err
+	}
+	for i := len(dst.survey.Stages) - 1; i >= 0 && len(t.stage.earlier) < mostBases; i-- {
+		tree := statePath(dst.side, "stage", t.key, dst.survey.Stages[i], "tree")
+		if err := t.adopt(ctx, p, tree); errors.Is(err, fs.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		t.stage.earlier = append(t.stage.earlier, tree)
+	}
+	return nil
+}
+
+// mostBases leaves room for live: rsync takes at most 20 --link-dest.
+const mostBases = 4
+
+// adopt links what a dead run's tree holds of the plan's files.
+func (t *transfer) adopt(ctx context.Context, p *plan, tree string) error {
+	old, err := p.dst.side.List(ctx, tree)
+	if err != nil {
+		return err
+	}
+	var paths []string
+	for _, e := range p.copy {
+		have := old.Find(e.Path)
+		if have == nil || have.Kind != verify.File || have.Size != e.Size || have.Mtime != e.Mtime {
+			continue
+		}
+		if _, twice := t.stage.brought[e.Path]; !twice {
+			paths = append(paths, e.Path)
+			t.stage.brought[e.Path] = verify.Entry{} // adopted, not copied: a mismatch is copied, not failed
+		}
+	}
+	return p.dst.side.Link(ctx, tree, t.stage.tree, paths)
+}
+
+// missing lists the plan's files that the stage lacks or holds in another version, and whether any of them was
+// copied from the very version that the source still shows (which no honest copy can explain).
+func (t *transfer) missing(p *plan) (lacking []*verify.Entry, wrong []string) {
+	levels := t.modes.levels()
+	for _, e := range p.copy {
+		have := t.stage.files.Find(e.Path)
+		if have != nil && t.holds(levels, e, have) {
+			continue
+		}
+		if b, ok := t.stage.brought[e.Path]; ok && have != nil && verify.SameStamp(&b, e) {
+			wrong = append(wrong, e.Path)
+		}
+		lacking = append(lacking, e)
+	}
+	return lacking, wrong
+}
+
+// holds tells whether a staged file is the source's.
+func (t *transfer) holds(levels verify.Levels, src, staged *verify.Entry) bool {
+	if staged.Kind != verify.File {
+		return false
+	}
+	return levels.Compare(src, staged) == verify.Same
+}
+
+// bring copies files of the source into the stage, hashing both ends while the bytes move, and lists the stage.
+func (t *transfer) bring(ctx context.Context, p *plan, want []*verify.Entry, dirs []string) error {
+	landed := t.landing(ctx, p.dst.side)
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return t.copyFiles(gctx, p, want, dirs, landed.add) })
+	g.Go(func() error { return t.hashSource(gctx, p, want) })
+	err := g.Wait()
+	hashed, herr := landed.wait()
+	if err == nil {
+		err = herr
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range want {
+		t.stage.brought[e.Path] = *e
+	}
+	return t.listStage(ctx, p, hashed)
+}
+
+// copyFiles runs rsync over exactly the wanted paths.
+func (t *transfer) copyFiles(ctx context.Context, p *plan, want []*verify.Entry, dirs []string, done func(string)) error {
+	if len(want)+len(dirs) == 0 {
+		return nil
+	}
+	var total int64
+	files := append([]string(nil), dirs...)
+	for _, e := range want {
+		files = append(files, e.Path)
+		total += e.Size
+	}
+	basis := t.stage.earlier
+	if p.dst.survey.Exists {
+		basis = append([]string{p.dst.survey.Live}, basis...)
+	}
+	stats, err := remote.Transfer{
+		From: p.src.side.Endpoint(), To: p.dst.side.Endpoint(),
+		FromDir: p.src.survey.Live, ToDir: t.stage.tree,
+		Files: files, Basis: basis,
+		PartialDir: statePath(p.dst.side, "stage", t.key, "partial"),
+		Bwlimit:    t.bwlimit(),
+		Done:       func(it remote.Item) { done(it.Path) },
+		Progress:   func(n int64) { t.o.Observe(Progressed{Phase: "transfer", Done: n, Total: total, Files: len(want)}) },
+		Command:    func(argv []string) { t.o.Observe(Ran{argv}) },
+	}.Run(ctx)
+	t.sent += stats.Sent
+	t.received += stats.Received
+	return err
+}
+
+func (t *transfer) bwlimit() string {
+	if t.modes.Bwlimit != "" {
+		return t.modes.Bwlimit
+	}
+	return t.o.Bwlimit
+}
+
+// hashSource completes the source's digests of the wanted files.
+func (t *transfer) hashSource(ctx context.Context, p *plan, want []*verify.Entry) error {
+	levels := t.modes.levels()
+	paths := map[string]bool{}
+	for _, e := range want {
+		if levels[e.Class] == verify.Content && !e.Digest.Known() {
+			paths[e.Path] = true
+		}
+	}
+	return t.hash(ctx, p.src, paths, t.algorithm)
+}
+
+// listStage lists what has arrived and completes its digests: those taken while the files landed hold where the
+// stamp is still the one that the hash was taken under; everything else is read again.
+func (t *transfer) listStage(ctx context.Context, p *plan, hashed verify.Manifest) error {
+	side := p.dst.side
+	found, err := side.List(ctx, t.stage.tree)
+	if err != nil {
+		return err
+	}
+	snap := &snapshot{side: side, survey: &survey{Live: t.stage.tree}}
+	for _, e := range found {
+		e.Class = t.classes.Class(e.Path)
+		snap.add(e)
+	}
+	snap.files.Learn(hashed)
+	snap.files.Learn(t.stage.files)
+	levels := t.modes.levels()
+	unknown := map[string]bool{}
+	for i := range snap.files {
+		if e := &snap.files[i]; levels[e.Class] == verify.Content && !e.Digest.Known() {
+			unknown[e.Path] = true
+		}
+	}
+	if err := t.hash(ctx, snap, unknown, t.algorithm); err != nil {
+		return err
+	}
+	t.stage.files = snap.files
+	return nil
+}
+
+// landing hashes files as they arrive.
+type landing struct {
+	add  func(path string)
+	wait func() (verify.Manifest, error)
+}
+
+// landing on this host reads each file the moment that rsync reports it, while it is in the page cache. A remote
+// stage is hashed by the remote's tools once rsync is done: a push reports files when they are sent, not when
+// they are in place (facts: rsync logs before the receiver renames).
+func (t *transfer) landing(ctx context.Context, s side) landing {
+	none := landing{add: func(string) {}, wait: func() (verify.Manifest, error) { return nil, nil }}
+	if _, local := s.(*localSide); !local {
+		return none
+	}
+	var mu stdsync.Mutex
+	var got verify.Manifest
+	h, err := verify.NewHasher(ctx, t.stage.tree, t.algorithm, 0, func(r verify.Hashed) {
+		if r.Err == nil { // what could not be read now is read after the listing, or missing there
+			mu.Lock()
+			got = append(got, r.Entry)
+			mu.Unlock()
+		}
+	})
+	if err != nil {
+		return landing{add: none.add, wait: func() (verify.Manifest, error) { return nil, err }}
+	}
+	levels := t.modes.levels()
+	return landing{
+		add: func(path string) {
+			if levels[t.classes.Class(path)] == verify.Content {
+				h.Add(path)
+			}
+		},
+		wait: func() (verify.Manifest, error) {
+			err := h.Wait()
+			return sorted(got), err
+		},
+	}
+}

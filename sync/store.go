@@ -1,0 +1,307 @@
+package sync
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/renameio/v2"
+
+	"github.com/dnadesign-maintainers/usr/verify"
+)
+
+// store keeps what this host remembers of its remotes, below the local state directory: the common bases, the
+// hash caches of both sides and the log. Losing it costs time and, for the bases, a question; never data.
+type store struct {
+	dir   string
+	local *localSide // makes the state directory
+}
+
+// base is the common base of a dataset and a remote: the content that both sides had after the last success.
+type base struct {
+	Run     string          `json:"run"`
+	Classes []verify.Class  `json:"classes"` // those that were equal then
+	Files   verify.Manifest `json:"-"`
+	alg     string
+}
+
+// covers tells whether the base says anything of a class. A nil base says nothing.
+func (b *base) covers(c verify.Class) bool {
+	if b == nil {
+		return false
+	}
+	for _, have := range b.Classes {
+		if have == c {
+			return true
+		}
+	}
+	return false
+}
+
+// find returns the base's entry of a path that one of the two sides has, or nil.
+func (b *base) find(l, r *verify.Entry) *verify.Entry {
+	if b == nil {
+		return nil
+	}
+	return b.Files.Find(either(l, r).Path)
+}
+
+// moved tells whether a side changed a path since the base: e is the side's entry, nil if the file is gone.
+func (b *base) moved(e *verify.Entry, path string, levels verify.Levels) bool {
+	if b == nil {
+		return true
+	}
+	old := b.Files.Find(path)
+	if e == nil || old == nil {
+		return (e == nil) != (old == nil)
+	}
+	switch levels.Compare(e, old) {
+	case verify.Same:
+		return false
+	case verify.Different:
+		return true
+	}
+	return e.Mtime != old.Mtime // digests of different algorithms: sizes are equal, time stamps speak
+}
+
+func (s store) basePath(id, remote string) string {
+	return filepath.Join(s.dir, "base", remote, stateKey(id))
+}
+
+// base loads the common base; nil if there is none. A damaged one is as good as none, and is said by the error.
+func (s store) base(id, remote, algorithm string) (*base, error) {
+	b, err := readBase(s.basePath(id, remote), algorithm)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return b, err
+}
+
+// pendingBase is the base that a promotion was about to make common when its run ended; nil if there is none.
+func (s store) pendingBase(id, remote, algorithm string) *base {
+	b, err := readBase(s.basePath(id, remote)+pendingSuffix, algorithm)
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// pendingSuffix cannot end a state key: keys have their percent signs escaped.
+const pendingSuffix = "%pending"
+
+func readBase(path, algorithm string) (*base, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	r := bufio.NewReader(f)
+	head, err := r.ReadBytes('\n')
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the common base %s: %w", path, err)
+	}
+	b := &base{}
+	if err := json.Unmarshal(head, b); err != nil {
+		return nil, fmt.Errorf("cannot read the common base %s: %w", path, err)
+	}
+	if b.alg, b.Files, err = verify.ReadManifest(r); err != nil {
+		return nil, fmt.Errorf("cannot read the common base %s: %w", path, err)
+	}
+	if b.alg != algorithm {
+		for i := range b.Files {
+			b.Files[i].Digest = verify.Digest{}
+		}
+	}
+	return b, nil
+}
+
+// putPending writes the base that a promotion is about to make common.
+func (s store) putPending(id, remote, algorithm string, b *base) error {
+	path := s.basePath(id, remote)
+	return s.write(path+pendingSuffix, func(w io.Writer) error {
+		head, err := json.Marshal(b)
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(append(head, '\n')); err != nil {
+			return err
+		}
+		return verify.WriteManifest(w, algorithm, b.Files)
+	})
+}
+
+// settlePending makes the pending base common, keeping the one before for an undo, or drops it.
+func (s store) settlePending(id, remote string, promoted bool) error {
+	path := s.basePath(id, remote)
+	if !promoted {
+		return ignoreMissing(os.Remove(path + pendingSuffix))
+	}
+	if _, err := os.Stat(path + pendingSuffix); err != nil {
+		return ignoreMissing(err)
+	}
+	if err := ignoreMissing(os.Rename(path, path+previousSuffix)); err != nil {
+		return err
+	}
+	return os.Rename(path+pendingSuffix, path)
+}
+
+const previousSuffix = "%previous"
+
+// swapPrevious exchanges the common base with the one before it, as an undo does with the trees.
+func (s store) swapPrevious(id, remote string) error {
+	path := s.basePath(id, remote)
+	swap := path + "%swap"
+	if err := ignoreMissing(os.Rename(path, swap)); err != nil {
+		return err
+	}
+	if err := ignoreMissing(os.Rename(path+previousSuffix, path)); err != nil {
+		return err
+	}
+	return ignoreMissing(os.Rename(swap, path+previousSuffix))
+}
+
+// previousRun names the base before the common one; "" if there is none.
+func (s store) previousRun(id, remote, algorithm string) string {
+	b, err := readBase(s.basePath(id, remote)+previousSuffix, algorithm)
+	if err != nil {
+		return ""
+	}
+	return b.Run
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// write replaces a file of the store atomically, making the store on first use.
+func (s store) write(path string, fill func(io.Writer) error) error {
+	if err := s.makeParent(path); err != nil {
+		return err
+	}
+	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o600))
+	if err != nil {
+		return err
+	}
+	defer f.Cleanup()
+	w := bufio.NewWriter(f)
+	if err := fill(w); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return f.CloseAtomicallyReplace()
+}
+
+// makeParent makes the directory of a file of the store.
+func (s store) makeParent(path string) error {
+	rel, err := filepath.Rel(s.dir, filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return s.local.makeState(strings.Split(rel, "/")...)
+}
+
+// cachePath: the empty remote name stands for the local side.
+func (s store) cachePath(id, remote string) string {
+	if remote == "" {
+		return filepath.Join(s.dir, "cache", "local", stateKey(id))
+	}
+	return filepath.Join(s.dir, "cache", "remote", remote, stateKey(id))
+}
+
+// learn takes the digests of the cache into a snapshot, for all files whose stamps did not change.
+func (s store) learn(snap *snapshot, id, remote, algorithm string) {
+	f, err := os.Open(s.cachePath(id, remote))
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	alg, known, err := verify.ReadManifest(f)
+	if err != nil || alg != algorithm {
+		return // a damaged or foreign cache is no cache
+	}
+	snap.files.Learn(known)
+}
+
+// remember writes the digests of a snapshot that are safe to trust later. It does nothing where no state
+// directory is and none of the digests is worth one.
+func (s store) remember(snap *snapshot, id, remote, algorithm string) error {
+	known := snap.files.Settled(snap.survey.Now)
+	if len(known) == 0 {
+		return nil
+	}
+	return s.write(s.cachePath(id, remote), func(w io.Writer) error {
+		return verify.WriteManifest(w, algorithm, known)
+	})
+}
+
+// LogEntry is one line of the log of what was synced.
+type LogEntry struct {
+	Time        time.Time `json:"time"`
+	Action      string    `json:"action"`
+	Dataset     string    `json:"dataset"`
+	Remote      string    `json:"remote,omitempty"`
+	State       State     `json:"transfer_state"`
+	Relation    Relation  `json:"relation,omitempty"`
+	Added       int       `json:"added"`
+	Modified    int       `json:"modified"`
+	Deleted     int       `json:"deleted"`
+	Bytes       int64     `json:"bytes"`
+	Fingerprint string    `json:"fingerprint,omitempty"`
+	Generation  string    `json:"generation,omitempty"`
+	Seconds     float64   `json:"duration_s"`
+	Forced      bool      `json:"forced,omitempty"`
+}
+
+// log appends a line.
+func (s store) log(e LogEntry) error {
+	line, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(s.dir, "log", "sync.jsonl")
+	if err := s.makeParent(path); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err = f.Write(append(line, '\n')); err == nil {
+		err = f.Close()
+	} else {
+		f.Close()
+	}
+	return err
+}
+
+// Log reads the log of a root, newest first; id "" means all datasets. Lines that cannot be read are passed over.
+func Log(root, id string) ([]LogEntry, error) {
+	data, err := os.ReadFile(filepath.Join(root, stateDir, "log", "sync.jsonl"))
+	if err != nil {
+		return nil, ignoreMissing(err)
+	}
+	var out []LogEntry
+	for line := range bytes.Lines(data) {
+		var e LogEntry
+		if json.Unmarshal(line, &e) == nil && (id == "" || e.Dataset == id) {
+			out = append(out, e)
+		}
+	}
+	for i, j := 0, len(out)-1; i < j; i, j = i+1, j-1 {
+		out[i], out[j] = out[j], out[i]
+	}
+	return out, nil
+}

@@ -1,0 +1,232 @@
+package sync
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/dnadesign-maintainers/usr/verify"
+)
+
+// Undo puts back the generation that the last promotion replaced: on the remote if the pair has one, else
+// locally. It is a transfer whose source is the kept tree, so that the tree it replaces becomes a generation:
+// undoing twice is doing again.
+func (p *Pair) Undo(ctx context.Context, id string, m Modes) (*Report, error) {
+	m.Primary, m.Sidecars, m.ContentHashes = ByHash, true, true
+	m.PrimaryOnly, m.SkipSnapshots = false, false
+	d := Pull
+	if p.remote != nil {
+		d = Push
+	}
+	s, err := p.subject(ctx, id, d, m)
+	if err != nil {
+		return nil, err
+	}
+	u := &undo{transfer: &transfer{subject: s, run: newRun(p.o.Now())}, side: p.local}
+	if d == Push {
+		u.side = p.remote
+	}
+	return u.do(ctx)
+}
+
+// undo is a transfer from a generation.
+type undo struct {
+	*transfer
+	side side
+	old  *snapshot // the kept tree
+	info generationInfo
+}
+
+func (u *undo) do(ctx context.Context) (r *Report, err error) {
+	if err := u.findGeneration(ctx); err != nil {
+		return nil, err
+	}
+	plan, err := u.plan(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := plan.room(); err != nil {
+		return nil, err
+	}
+	r = u.report(plan, "undo", DryRun)
+	if u.modes.DryRun {
+		return u.finish(r), nil
+	}
+	if u.modes.Confirm != nil {
+		if err := u.modes.Confirm(r); err != nil {
+			return nil, err
+		}
+	}
+	if err := u.side.Claim(ctx, u.key, u.lockTimeout()); err != nil {
+		return nil, err
+	}
+	defer func() { u.leave(ctx, u.side, err) }()
+	if err := u.o.Observe.step(StepLock, func() error { return u.lockBoth(ctx) }); err != nil {
+		return nil, err
+	}
+	if plan, err = u.plan(ctx); err != nil {
+		return nil, err
+	}
+	return u.carryOut(ctx, plan)
+}
+
+// carryOut stages the kept tree and switches to it, under the lock.
+func (u *undo) carryOut(ctx context.Context, p *plan) (*Report, error) {
+	if err := u.fill(ctx, p); err != nil {
+		return nil, err
+	}
+	if err := u.complete(ctx, p); err != nil {
+		return nil, err
+	}
+	r := u.report(p, "undo", Transferred)
+	after := u.expected(p)
+	info := u.generationInfo(p, after, "undo")
+	info.Remote = u.info.Remote
+	swap, err := u.baseIsOf(u.info)
+	if err != nil {
+		return nil, err
+	}
+	if swap {
+		info.Base = u.store.previousRun(u.id, u.info.Remote, u.algorithm)
+	}
+	err = u.switchTrees(ctx, p, info, func() error {
+		if !swap {
+			return nil
+		}
+		return u.store.swapPrevious(u.id, u.info.Remote)
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.Generation = u.run
+	if err := u.settle(ctx, p, after); err != nil {
+		return nil, err
+	}
+	return u.conclude(r)
+}
+
+// baseIsOf tells whether the common base is still the one that the promotion to be undone recorded, so that the
+// base before it holds again afterwards.
+func (u *undo) baseIsOf(info generationInfo) (bool, error) {
+	if info.Remote == "" {
+		return false, nil
+	}
+	b, err := u.store.base(u.id, info.Remote, u.algorithm)
+	if err != nil {
+		return false, err
+	}
+	return (b == nil && info.Base == "") || (b != nil && b.Run == info.Base), nil
+}
+
+// findGeneration reads the newest kept tree in full and holds it against what it was when it was kept.
+func (u *undo) findGeneration(ctx context.Context) error {
+	live, err := u.lookAt(ctx, u.side, u.id)
+	if err != nil {
+		return err
+	}
+	if live.survey.Journal {
+		if _, err := u.recoverSide(ctx, u.side); err != nil {
+			return err
+		}
+	}
+	kept, err := u.side.Generations(ctx, u.key)
+	if err != nil {
+		return err
+	}
+	if len(kept) == 0 {
+		return &NothingToUndoError{Side: u.side.Name(), Dataset: u.id}
+	}
+	gen := kept[0]
+	if err := json.Unmarshal([]byte(gen.Info), &u.info); err != nil {
+		return fmt.Errorf("cannot read what the generation %s on %s says of itself: %w", gen.Run, u.side.Name(), err)
+	}
+	entries, err := u.side.List(ctx, gen.Tree)
+	if err != nil {
+		return err
+	}
+	u.old = &snapshot{side: u.side, survey: &survey{Live: gen.Tree, Exists: true, EventLines: -1}, kept: true}
+	for _, e := range entries {
+		e.Class = u.classes.Class(e.Path)
+		u.old.add(e)
+	}
+	u.old.carry = nil
+	if err := u.hash(ctx, u.old, allPaths(u.old.files), u.algorithm); err != nil {
+		return err
+	}
+	if u.info.Before != "" && fingerprint(u.old.files) != u.info.Before && !u.modes.Force {
+		return &MismatchError{Paths: []string{gen.Tree}}
+	}
+	return nil
+}
+
+// plan compares live with the kept tree. A live tree that is not what the promotion left is refused.
+func (u *undo) plan(ctx context.Context) (*plan, error) {
+	live, err := u.lookAt(ctx, u.side, u.id)
+	if err != nil {
+		return nil, err
+	}
+	cached := u.remoteName()
+	if !u.modes.Rehash {
+		u.store.learn(live, u.id, cached, u.algorithm)
+	}
+	if before := u.live(); before != nil {
+		live.files.Learn(before.files.Settled(before.survey.Now))
+	}
+	if err := u.hash(ctx, live, unknown(live.files), u.algorithm); err != nil {
+		return nil, err
+	}
+	u.known = view{local: live, remote: u.old}
+	if u.direction == Push {
+		u.known = view{local: u.old, remote: live}
+	}
+	if u.info.After != "" && fingerprint(live.files) != u.info.After && !u.modes.Force {
+		return nil, &NothingToUndoError{Side: u.side.Name(), Dataset: u.id, Changed: true}
+	}
+	return makePlan(u.known, u.direction, history{}, u.modes), nil
+}
+
+func (u *undo) live() *snapshot {
+	_, dst := u.known.ends(u.direction)
+	return dst
+}
+
+// unknown lists the files without a digest.
+func unknown(m verify.Manifest) map[string]bool {
+	paths := map[string]bool{}
+	for i := range m {
+		if !m[i].Digest.Known() {
+			paths[m[i].Path] = true
+		}
+	}
+	return paths
+}
+
+// fill brings the kept tree's files into the stage: by link, but for those that writers change in place, which
+// must not be shared between live and what will be a generation again.
+func (u *undo) fill(ctx context.Context, p *plan) error {
+	u.stage = &stage{run: u.run, tree: statePath(u.side, "stage", u.key, u.run, "tree"), brought: map[string]verify.Entry{}}
+	if err := u.side.Stage(ctx, u.key, u.run, p.dst.survey.Live); err != nil {
+		return err
+	}
+	var links, copies []string
+	for _, e := range p.copy {
+		if e.Class.InPlace() {
+			copies = append(copies, e.Path)
+		} else {
+			links = append(links, e.Path)
+		}
+	}
+	if err := u.side.Link(ctx, u.old.survey.Live, u.stage.tree, append(links, p.newDirs...)); err != nil {
+		return err
+	}
+	if err := u.side.Copy(ctx, u.old.survey.Live, u.stage.tree, copies); err != nil {
+		return err
+	}
+	if err := u.listStage(ctx, p, nil); err != nil {
+		return err
+	}
+	if lacking, _ := u.missing(p); len(lacking) > 0 {
+		return &MismatchError{Paths: pathsOf(lacking)}
+	}
+	return nil
+}

@@ -1,0 +1,134 @@
+package verify
+
+// Join walks two manifests in step and calls visit once a path, in path order, with nil for the side that
+// lacks it. The entries may be changed through the pointers, their paths may not.
+func Join(a, b Manifest, visit func(a, b *Entry)) {
+	i, j := 0, 0
+	for i < len(a) || j < len(b) {
+		switch {
+		case j == len(b) || (i < len(a) && a[i].Path < b[j].Path):
+			visit(&a[i], nil)
+			i++
+		case i == len(a) || b[j].Path < a[i].Path:
+			visit(nil, &b[j])
+			j++
+		default:
+			visit(&a[i], &b[j])
+			i++
+			j++
+		}
+	}
+}
+
+// Known tells whether the digest is known.
+func (d Digest) Known() bool { return d != Digest{} }
+
+// SameStamp tells whether nothing has touched the inode between two listings of one host: device, inode, size,
+// modification and change time are those they were. Content that is written moves the change time, which no
+// program can set (inode(7)).
+func SameStamp(a, b *Entry) bool {
+	return a.Dev == b.Dev && a.Ino == b.Ino && a.Size == b.Size && a.Mtime == b.Mtime && a.Ctime == b.Ctime
+}
+
+// Learn takes over the digests of known for all files whose stamp did not change since known was listed.
+func (m Manifest) Learn(known Manifest) {
+	Join(m, known, func(e, k *Entry) {
+		if e != nil && k != nil && !e.Digest.Known() && k.Digest.Known() && SameStamp(e, k) {
+			e.Digest = k.Digest
+		}
+	})
+}
+
+// Settled returns the entries whose digest will still speak for the inode at a later listing: those that were
+// last touched so long before listedAt (ns, the clock of the listed host) that a later touch cannot have left
+// the same time stamp. Git calls the others racily clean (Documentation/technical/racy-git).
+func (m Manifest) Settled(listedAt int64) Manifest {
+	out := make(Manifest, 0, len(m))
+	for _, e := range m {
+		if e.Digest.Known() && e.Ctime < listedAt-clockGrain {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// clockGrain is how coarse time stamps of files may be against the clock that date(1) shows: a kernel tick
+// (10 ms at HZ=100), taken twice.
+const clockGrain = 20e6
+
+// Level is how closely two files of a class are held against each other.
+type Level uint8
+
+// The levels. Stat is what rsync does by default: size and modification time.
+const (
+	Stat Level = iota
+	Content
+)
+
+// Levels gives each class its level.
+type Levels [Ignored + 1]Level
+
+// Verdict is the outcome of a comparison.
+type Verdict uint8
+
+// The verdicts. Undecided means that a digest is missing that the level needs.
+const (
+	Same Verdict = iota
+	Different
+	Undecided
+)
+
+// Compare holds two files against each other; both must be given.
+func (l Levels) Compare(a, b *Entry) Verdict {
+	switch {
+	case a.Size != b.Size:
+		return Different
+	case l[a.Class] == Stat:
+		return verdict(a.Mtime == b.Mtime)
+	case !a.Digest.Known() || !b.Digest.Known():
+		return Undecided
+	}
+	return verdict(a.Digest == b.Digest)
+}
+
+func verdict(same bool) Verdict {
+	if same {
+		return Same
+	}
+	return Different
+}
+
+// Tally counts files and their bytes.
+type Tally struct {
+	Files int
+	Bytes int64
+}
+
+// Tally counts the files of one class.
+func (m Manifest) Tally(c Class) Tally {
+	var t Tally
+	for i := range m {
+		if m[i].Class == c {
+			t.Files++
+			t.Bytes += m[i].Size
+		}
+	}
+	return t
+}
+
+// Find returns the entry of a path, or nil.
+func (m Manifest) Find(path string) *Entry {
+	lo, hi := 0, len(m)
+	for lo < hi {
+		mid := (lo + hi) / 2
+		if m[mid].Path < path {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if lo < len(m) && m[lo].Path == path {
+		return &m[lo]
+	}
+	return nil
+}

@@ -1,0 +1,69 @@
+package verify
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"unicode/utf8"
+)
+
+// maxEvent is more than any writer puts into one event; it bounds what a damaged log can make us hold.
+const maxEvent = 16 << 20
+
+// EventError says which line of an event log is not an event.
+type EventError struct {
+	Line int64 // counted from 1
+	Why  string
+}
+
+func (e *EventError) Error() string {
+	return fmt.Sprintf("cannot accept event log: line %d: %s", e.Line, e.Why)
+}
+
+// CheckEvents reads an event log to its end and counts its events. The first line that is not one JSON object in
+// UTF-8, ended by a newline, is an *EventError; lines then counts the events before it. Other errors are those of r.
+func CheckEvents(r io.Reader) (lines int64, err error) {
+	in := bufio.NewReaderSize(r, 64<<10)
+	var held []byte
+	for {
+		held, err = readEvent(in, held[:0])
+		if err == io.EOF && len(held) == 0 {
+			return lines, nil
+		}
+		if err != nil && err != io.EOF && !errors.Is(err, bufio.ErrBufferFull) {
+			return lines, fmt.Errorf("cannot read event log: %w", err)
+		}
+		if why := refuseEvent(held, err); why != "" {
+			return lines, &EventError{Line: lines + 1, Why: why}
+		}
+		lines++
+	}
+}
+
+// readEvent appends a line with its newline to held; bufio.ErrBufferFull says that it is longer than maxEvent.
+func readEvent(in *bufio.Reader, held []byte) ([]byte, error) {
+	for {
+		part, err := in.ReadSlice('\n')
+		held = append(held, part...)
+		if err != bufio.ErrBufferFull || len(held) > maxEvent {
+			return held, err
+		}
+	}
+}
+
+func refuseEvent(line []byte, err error) (why string) {
+	switch {
+	case err == io.EOF:
+		return "the last line is not complete"
+	case err != nil:
+		return "the line is too long"
+	case !utf8.Valid(line):
+		return "it is not UTF-8"
+	case !bytes.HasPrefix(bytes.TrimLeft(line, " \t"), []byte("{")) || !json.Valid(line):
+		return "it is not a JSON object"
+	}
+	return ""
+}

@@ -1,0 +1,147 @@
+package verify
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"math"
+
+	"github.com/zeebo/blake3"
+	"golang.org/x/sys/unix"
+)
+
+// The hash algorithms that both sides may have, by their names in output.
+const (
+	BLAKE3 = "blake3"
+	SHA256 = "sha256"
+)
+
+// ErrChanged says that a file was written to while it was hashed, so that it has no digest.
+var ErrChanged = errors.New("the file changed while it was read")
+
+// errNotRegular says that a name is not that of a file.
+var errNotRegular = errors.New("not a regular file")
+
+// hashBuffer is small enough to stay in a core's cache between being read and being hashed.
+const hashBuffer = 256 << 10
+
+// HashPrefix hashes the first n bytes of a file, all of a shorter one. The file may grow meanwhile.
+func HashPrefix(file, algorithm string, n int64) (Digest, error) {
+	if n < 0 {
+		return Digest{}, fmt.Errorf("cannot hash %q: negative length %d", file, n)
+	}
+	f, err := newFileHasher(algorithm)
+	if err != nil {
+		return Digest{}, err
+	}
+	fd, _, err := openRegular(file)
+	if err == nil {
+		defer unix.Close(fd)
+		_, err = f.read(context.Background(), fd, n)
+	}
+	if err != nil {
+		return Digest{}, fmt.Errorf("cannot hash %q: %w", file, err)
+	}
+	return f.digest(), nil
+}
+
+// fileHasher hashes one file after the other with one state and one buffer.
+type fileHasher struct {
+	hash hash.Hash
+	buf  []byte
+}
+
+func newFileHasher(algorithm string) (*fileHasher, error) {
+	f := &fileHasher{}
+	switch algorithm {
+	case BLAKE3:
+		f.hash = blake3.New()
+	case SHA256:
+		f.hash = sha256.New()
+	default:
+		return nil, fmt.Errorf("cannot hash with %q: unknown algorithm", algorithm)
+	}
+	f.buf = make([]byte, hashBuffer)
+	return f, nil
+}
+
+// file hashes a whole file and gives its stamp, which is the same before and after. The descriptor tells both,
+// so that the stamp is that of the bytes whatever the name has come to mean.
+func (f *fileHasher) file(ctx context.Context, name string) (Entry, error) {
+	fd, before, err := openRegular(name)
+	if err != nil {
+		return Entry{}, err
+	}
+	defer unix.Close(fd)
+	// One byte more than there was tells that the file grows, without following a fast writer.
+	n, err := f.read(ctx, fd, min(before.Size, math.MaxInt64-1)+1)
+	if err != nil {
+		return Entry{}, err
+	}
+	var st unix.Stat_t
+	if err := uninterrupted(func() error { return unix.Fstat(fd, &st) }); err != nil {
+		return Entry{}, err
+	}
+	after := entryOf("", &st)
+	if n != before.Size || !SameStamp(&before, &after) {
+		return after, ErrChanged
+	}
+	after.Digest = f.digest()
+	return after, nil
+}
+
+// read hashes at most limit bytes from where the descriptor stands.
+func (f *fileHasher) read(ctx context.Context, fd int, limit int64) (total int64, err error) {
+	f.hash.Reset()
+	for total < limit {
+		if err := ctx.Err(); err != nil {
+			return total, err
+		}
+		n, err := unix.Read(fd, f.buf[:min(int64(len(f.buf)), limit-total)])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return total, err
+		}
+		if n == 0 {
+			break
+		}
+		f.hash.Write(f.buf[:n])
+		total += int64(n)
+	}
+	return total, nil
+}
+
+func (f *fileHasher) digest() (d Digest) {
+	f.hash.Sum(d[:0])
+	return d
+}
+
+// openRegular opens a file for reading, follows no symbolic link in the last place, and waits for no fifo.
+func openRegular(name string) (fd int, e Entry, err error) {
+	const flags = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
+	err = uninterrupted(func() error {
+		fd, err = unix.Open(name, flags, 0)
+		return err
+	})
+	switch err {
+	case unix.ELOOP, unix.ENXIO, unix.EOPNOTSUPP: // a symbolic link; a socket, on Linux and on macOS
+		return -1, Entry{}, errNotRegular
+	}
+	if err != nil {
+		return -1, Entry{}, err
+	}
+	var st unix.Stat_t
+	err = uninterrupted(func() error { return unix.Fstat(fd, &st) })
+	if e = entryOf("", &st); err == nil && e.Kind != File {
+		err = errNotRegular
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, Entry{}, err
+	}
+	return fd, e, nil
+}

@@ -1,0 +1,184 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// Hashed is what became of one path given to a Hasher. Without Err, Entry is the file as its own descriptor told
+// it both before and after it was read, with the digest: a later listing that shows the same stamp proves that
+// the file is still what was hashed. Err is ErrChanged if the stamp moved during the reading.
+type Hashed struct {
+	Path  string
+	Entry Entry // Class is left zero; without meaning if Err is set
+	Err   error
+}
+
+// Hasher hashes files while their names are still coming in, each file by one of several workers.
+type Hasher struct {
+	ctx      context.Context
+	dir      string
+	patience []time.Duration
+
+	mu      sync.Mutex
+	more    *sync.Cond
+	queue   []string
+	closed  bool // Wait was called
+	aborted bool // a path was given up because ctx was done
+
+	results   chan Hashed
+	workers   sync.WaitGroup
+	collected chan struct{}
+	detach    func() bool
+}
+
+// renameGrace is how long a Hasher waits for a name to appear: rsync may report a file a moment before it
+// renames it into place.
+var renameGrace = []time.Duration{2 * time.Millisecond, 20 * time.Millisecond}
+
+// NewHasher starts workers (0: one a core) that hash files below dir. got is called for every path added, in any
+// order, from one goroutine, until Wait returns or ctx is done. Wait must be called to release the workers.
+func NewHasher(ctx context.Context, dir, algorithm string, workers int, got func(Hashed)) (*Hasher, error) {
+	return newHasher(ctx, dir, algorithm, workers, renameGrace, got)
+}
+
+// HashFiles hashes files below dir with several workers (0: one a core) and calls got for each, in any order, from
+// one goroutine that is done when HashFiles returns. A file that cannot be read, is not a regular file or changes
+// while it is read (ErrChanged) is reported with an error and stops no other. The error of HashFiles itself is an
+// unknown algorithm or that of ctx, and then not every path was reported.
+func HashFiles(ctx context.Context, dir, algorithm string, paths []string, workers int, got func(string, Digest, error)) error {
+	h, err := newHasher(ctx, dir, algorithm, workers, nil, func(r Hashed) { got(r.Path, r.Entry.Digest, r.Err) })
+	if err != nil {
+		return err
+	}
+	h.Add(paths...)
+	return h.Wait()
+}
+
+func newHasher(ctx context.Context, dir, algorithm string, workers int, patience []time.Duration, got func(Hashed)) (*Hasher, error) {
+	if workers <= 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	hashers := make([]*fileHasher, workers)
+	for i := range hashers {
+		var err error
+		if hashers[i], err = newFileHasher(algorithm); err != nil {
+			return nil, err
+		}
+	}
+	h := &Hasher{ctx: ctx, dir: dir, patience: patience, results: make(chan Hashed, 64), collected: make(chan struct{})}
+	h.more = sync.NewCond(&h.mu)
+	h.detach = context.AfterFunc(ctx, h.wake)
+	for _, f := range hashers {
+		h.workers.Go(func() { h.work(f) })
+	}
+	go h.collect(got)
+	return h, nil
+}
+
+// Add queues files by their paths relative to the directory. It does not wait for the hashing, and may be called
+// by many at once, but not after Wait.
+func (h *Hasher) Add(paths ...string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.queue = append(h.queue, paths...)
+	h.more.Broadcast()
+}
+
+// Wait returns when every path added was reported, or ctx is done; its error is that of ctx, if a path was left
+// for it. To be called once.
+func (h *Hasher) Wait() error {
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
+	h.wake()
+	h.workers.Wait()
+	h.detach()
+	close(h.results)
+	<-h.collected
+	if h.aborted || len(h.queue) > 0 {
+		return fmt.Errorf("cannot hash all files of %q: %w", h.dir, context.Cause(h.ctx))
+	}
+	return nil
+}
+
+func (h *Hasher) wake() {
+	h.mu.Lock() // or a worker between its look and its wait would miss the call
+	defer h.mu.Unlock()
+	h.more.Broadcast()
+}
+
+// take waits for the next path; it is false when there is none left or ctx is done.
+func (h *Hasher) take() (path string, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for len(h.queue) == 0 && !h.closed && h.ctx.Err() == nil {
+		h.more.Wait()
+	}
+	if len(h.queue) == 0 || h.ctx.Err() != nil {
+		return "", false
+	}
+	path, h.queue = h.queue[0], h.queue[1:]
+	return path, true
+}
+
+func (h *Hasher) work(f *fileHasher) {
+	for {
+		path, ok := h.take()
+		if !ok {
+			return
+		}
+		e, err := h.hash(f, path)
+		if err != nil && h.ctx.Err() != nil {
+			h.mu.Lock()
+			h.aborted = true
+			h.mu.Unlock()
+			return
+		}
+		if err != nil {
+			err = fmt.Errorf("cannot hash %q: %w", path, err)
+		}
+		e.Path = path
+		h.results <- Hashed{Path: path, Entry: e, Err: err}
+	}
+}
+
+func (h *Hasher) hash(f *fileHasher, path string) (Entry, error) {
+	if !filepath.IsLocal(path) {
+		return Entry{}, errors.New("the path leads out of the directory")
+	}
+	full := h.dir + "/" + path
+	e, err := f.file(h.ctx, full)
+	for _, pause := range h.patience {
+		if !errors.Is(err, fs.ErrNotExist) || h.ctx.Err() != nil {
+			break
+		}
+		time.Sleep(pause)
+		e, err = f.file(h.ctx, full)
+	}
+	return e, err
+}
+
+// collect hands the results over. It drains the channel to the end, so that no worker is ever stuck.
+func (h *Hasher) collect(got func(Hashed)) {
+	defer close(h.collected)
+	for r := range h.results {
+		if h.ctx.Err() != nil {
+			h.lost()
+			continue
+		}
+		got(r)
+	}
+}
+
+func (h *Hasher) lost() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.aborted = true
+}
