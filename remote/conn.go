@@ -118,7 +118,7 @@ func (c *Conn) advance() error {
 	}
 	l.token = token
 	c.link = l
-	return l.write([]byte(script + "hello 0 " + encodeArg(c.target.RsyncPath) + "\n"))
+	return l.write([]byte(bootstrap + script + "hello 0 " + encodeArg(c.target.RsyncPath) + "\n"))
 }
 
 var errClosed = errors.New("the connection is closed")

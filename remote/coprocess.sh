@@ -133,7 +133,7 @@ list() {
   if [ $lister = find ]; then
     find . -mindepth 1 -ignore_readdir_race -printf '%y %s %T@ %C@ %D %i %m %G %P\0'
   else # no NUL to be had: the token marks where a record begins
-    find . ! -name . -exec stat -f "%n$token %p %z %Fm %Fc %d %i %g %N" {} + | sed 's,^$,,'
+    find . ! -name . -exec stat -f "@$token %p %z %Fm %Fc %d %i %g %N" {} +
   fi
 }
 do_list() { list "$1"; }
@@ -212,13 +212,18 @@ do_datasets() { # root
     d=${d%/}
     case $d in archived/*|archived) continue;; esac
     [ -f "$d/records.parquet" ] || continue
-    put id "$d"; put mtime "$(about %Y "$d/records.parquet")"
-    if [ $lister = find ]; then put sizes "$(find "./$d/" -type f -printf '%s\n' 2>/dev/null | awk '{ n++; s += $1 } END { printf "%d %.0f", n, s }')"
-    else put sizes "$(find "./$d/" -type f -exec stat -f %z {} + 2>/dev/null | awk '{ n++; s += $1 } END { printf "%d %.0f", n, s }')"; fi
+    put id "$d"
+    if [ $lister = find ]; then
+      put mtime "$(find -L "./$d/records.parquet" -prune -printf %T@)"
+      put sizes "$(find "./$d/" -type f -printf '%s\n' 2>/dev/null | awk '{ n++; s += $1 } END { printf "%d %.0f", n, s }')"
+    else
+      put mtime "$(about %Y "$d/records.parquet")"
+      put sizes "$(find "./$d/" -type f -exec stat -f %z {} + 2>/dev/null | awk '{ n++; s += $1 } END { printf "%d %.0f", n, s }')"
+    fi
     if [ -f "$d/.events.log" ]; then put last "$(tail -c 65536 -- "$d/.events.log" 2>/dev/null | tail -n 2; echo .)"; fi
   done
 }
-do_run() { eval "$payload_script"; }
+do_run() { script=$(names); set +e; eval "$script"; }
 
 # -- changes --------------------------------------------------------------------------------------------------
 
@@ -229,7 +234,6 @@ like() { mode=$1 gid=$2; shift 2; chgrp "$gid" "$@" 2>/dev/null || :; chmod "$mo
 makestate() { # root name...
   S=$1/.usr-sync
   if [ ! -d "$S" ]; then
-    set -- "$@"
     attributes=$(about '%a %g' "$1/.") || exit 1
     mode=0${attributes%% *} gid=${attributes##* }
     mkdir -m 700 -- "$S" || exit 1
@@ -284,7 +288,7 @@ place() { # to how existing: how is "-lP" or "-pP"; existing "same" passes over 
     if [ -n "$dirs$skip" ]; then
       for p do
         shift
-        { [ -d "$p" ] && [ ! -L "$p" ]; } || { [ -n "$skip" ] && { [ -e "$to/$p" ] || [ ! -e "$p" ]; }; } || set -- "$@" "$p"
+        { [ -d "$p" ] && [ ! -L "$p" ]; } || { [ -n "$skip" ] && { [ -e "$to/$p" ] || { [ ! -e "$p" ] && [ ! -L "$p" ]; }; }; } || set -- "$@" "$p"
       done
       [ $# -gt 0 ] || exit 0
     fi
@@ -373,13 +377,13 @@ do_promote() { # root key run live keep exchange info
   harden "$J.tmp" "$R/info"
   mvt "$J.tmp" "$J"
   harden "$S/journal"
-  if (switch "$6"); then finish "$2"; return; fi
+  set +e; (set -e; switch "$6"); st=$?; set -e
+  [ $st != 0 ] || { finish "$2"; return; }
   # Without effect: nothing to recover.
   [ "$(inode "$live")" = "$new" ] || [ -e "$R/old" ] || rm -f -- "$J"
   exit 1
 }
-switch() ( # exchange allowed
-  set -e
+switch() { # exchange allowed
   if [ $replaces = 0 ]; then
     mkdir -p -- "${live%/*}"
     # -n so that a dataset that appeared meanwhile stays what it is; rename(2) would replace an empty directory.
@@ -388,7 +392,7 @@ switch() ( # exchange allowed
   elif [ "$1" = 0 ] || ! exchange "$T" "$live"; then twice "$live"
   fi
   harden "${live%/*}" "$R"
-)
+}
 # finish: what remains after the switch, whether for the first time or again after a death in the middle.
 finish() { # key
   [ -d "$R" ] || return 0

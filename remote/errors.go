@@ -74,6 +74,8 @@ func (e *NoiseError) Error() string {
 type Error struct {
 	Do     string // what was to be done, such as "list /data/x"
 	Detail string // the remote's own words, escaped, lines joined by "; "
+
+	status int
 }
 
 func (e *Error) Error() string { return "cannot " + e.Do + ": " + e.Detail }

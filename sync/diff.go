@@ -31,9 +31,24 @@ func (p *Pair) subject(ctx context.Context, id string, d Direction, m Modes) (*s
 		return nil, err
 	}
 	s := &subject{Pair: p, id: id, key: stateKey(id), direction: d, modes: m, started: p.o.Now()}
-	var err error
-	s.algorithm, err = p.algorithm(ctx)
-	return s, err
+	return s, s.chooseHash(ctx)
+}
+
+// chooseHash settles on the algorithm and resolves the mode "auto": by hash, or where a host has no hash tool by
+// Parquet footers and sizes, which is said.
+func (s *subject) chooseHash(ctx context.Context) (err error) {
+	s.algorithm, err = s.Pair.algorithm(ctx)
+	auto := s.modes.Primary == Auto
+	if auto {
+		s.modes.Primary = ByHash
+	}
+	var none *NoHashError
+	if !auto || !errors.As(err, &none) {
+		return err
+	}
+	s.warn("%v; verifying the primary by its Parquet footer and everything else by size and time", err)
+	s.modes.Primary, s.modes.noHashes = ByParquet, true
+	return nil
 }
 
 // survey looks at both sides until none of them shows the journal of a dead run, then makes the plan.

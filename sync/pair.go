@@ -34,20 +34,20 @@ type Options struct {
 
 // Modes says how closely a command looks and what it transfers.
 type Modes struct {
-	Primary        PrimaryMode
-	Sidecars       bool // verify all classes, not the primary alone
-	ContentHashes  bool // of derived and auxiliary files
-	PrimaryOnly    bool
-	SkipSnapshots  bool
-	Rehash         bool // trust no cached digest
-	Force          bool // overwrite what the other side does not know of
-	DryRun         bool
-	StrictID       bool // a bootstrap pull wants a namespaced id
-	LockTimeout    time.Duration
-	Bwlimit        string
-	Itemize        bool // let rsync print its own preview
-	Confirm        func(*Report) error
-	CheckPrimaries bool // read both Parquet footers
+	Primary       PrimaryMode
+	Sidecars      bool // verify all classes, not the primary alone
+	ContentHashes bool // of derived and auxiliary files
+	PrimaryOnly   bool
+	SkipSnapshots bool
+	Rehash        bool // trust no cached digest
+	Force         bool // overwrite what the other side does not know of
+	DryRun        bool
+	StrictID      bool // a bootstrap pull wants a namespaced id
+	LockTimeout   time.Duration
+	Bwlimit       string
+	Itemize       bool // let rsync print its own preview
+	Confirm       func(*Report) error
+	noHashes      bool // a host cannot hash: sizes and time stamps must do
 }
 
 // PrimaryMode is how the primary is verified.
@@ -64,6 +64,9 @@ const (
 // levels says how closely each class is compared.
 func (m Modes) levels() verify.Levels {
 	var l verify.Levels
+	if m.noHashes {
+		return l
+	}
 	if m.Primary == ByHash {
 		l[verify.Primary] = verify.Content
 	}

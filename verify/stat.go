@@ -2,6 +2,7 @@ package verify
 
 import (
 	"errors"
+	"io/fs"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,4 +49,13 @@ func uninterrupted(call func() error) error {
 			return err
 		}
 	}
+}
+
+// StatEntry tells one name as List would tell it, without following a symlink. The entry's path is the name given.
+func StatEntry(name string) (Entry, error) {
+	var st unix.Stat_t
+	if err := uninterrupted(func() error { return unix.Lstat(name, &st) }); err != nil {
+		return Entry{}, &fs.PathError{Op: "lstat", Path: name, Err: err}
+	}
+	return entryOf(name, &st), nil
 }

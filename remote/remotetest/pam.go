@@ -40,7 +40,9 @@ func (s *Server) pamLines() []string {
 // serviceName is the name of the PAM service, private to this server. Before OpenSSH 9.8 sshd takes its own file
 // name for it, so the program is started through a link.
 func (s *Server) serviceName() string {
-	return "usr-test-sshd-" + strconv.Itoa(os.Getpid()) + "-" + filepath.Base(s.dir)
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(s.dir))
+	return fmt.Sprintf("usr-test-sshd-%d-%08x", os.Getpid(), h.Sum32())
 }
 
 // preparePAM writes the service, to be removed by Stop, and returns the path by which to start sshd.

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"io"
+	"strings"
+
+	"github.com/dnadesign-maintainers/usr/profiles"
+	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/sync"
+)
+
+// app is one run of the program: its environment, its flags and how it speaks.
+type app struct {
+	env      env
+	cli      cli
+	format   format
+	progress *progress
+	audit    *auditFile // --audit-json-out, nil if not asked for
+	doing    doing
+	code     int // of a command that succeeded and yet has something to tell, such as a difference
+}
+
+// doing is what the command is about, for hints.
+type doing struct{ action, dataset, remote string }
+
+// format is how results are printed.
+type format int
+
+const (
+	plainFormat format = iota
+	richFormat
+	jsonFormat
+)
+
+// newApp makes an app that can report errors of the command line itself, before kong has read it.
+func newApp(e env, args []string) *app {
+	a := &app{env: e}
+	if asksJSON(args) {
+		a.format = jsonFormat
+	}
+	a.progress = newProgress(e, progressOptions{})
+	return a
+}
+
+// asksJSON looks for --format json in a line that may be wrong otherwise.
+func asksJSON(args []string) bool {
+	for i, arg := range args {
+		if arg == "--format=json" || (arg == "--format" && i+1 < len(args) && args[i+1] == "json") {
+			return true
+		}
+		if arg == "--" {
+			break
+		}
+	}
+	return false
+}
+
+// settle takes over the global flags once they are known.
+func (a *app) settle() error {
+	switch {
+	case a.cli.Format == "json":
+		a.format = jsonFormat
+	case a.cli.Format == "rich" || (a.cli.Format == "auto" && a.env.isTerminal(a.env.stdout)):
+		a.format = richFormat
+	default:
+		a.format = plainFormat
+	}
+	a.progress = newProgress(a.env, progressOptions{
+		quiet: a.cli.Quiet, commands: a.cli.PrintCommands, page: a.page(a.env.stderr),
+	})
+	return nil
+}
+
+// finish ends the command: what is left to say of it is its error.
+func (a *app) finish(err error) int {
+	a.progress.stop()
+	if err != nil {
+		return a.fail(err)
+	}
+	return a.code
+}
+
+// page makes a page in the style that a stream calls for.
+func (a *app) page(w io.Writer) *page {
+	rich := a.format == richFormat
+	p := newPage(w, rich, rich && a.coloured(w))
+	if rich {
+		p.width = a.env.width(w)
+	}
+	if rich && p.width == 0 {
+		p.width = defaultWidth
+	}
+	return p
+}
+
+const defaultWidth = 80
+
+// coloured decides about colour: --color, else NO_COLOR (no-color.org), else whether the stream is a terminal that
+// can show it.
+func (a *app) coloured(w io.Writer) bool {
+	switch a.cli.Color {
+	case "always":
+		return true
+	case "never":
+		return false
+	}
+	return a.env.getenv("NO_COLOR") == "" && a.env.getenv("TERM") != "dumb" && a.env.isTerminal(w)
+}
+
+// result is what a command has to say on standard output.
+type result interface {
+	data() any       // for JSON
+	text(*page, opt) // for people
+}
+
+// opt is how much of a result is wanted.
+type opt struct{ verbose bool }
+
+// show prints a result. Nothing else writes to standard output.
+func (a *app) show(r result) error {
+	a.progress.stop()
+	if a.audit != nil {
+		if err := a.audit.write(document{Data: r.data()}); err != nil {
+			return err
+		}
+	}
+	if a.format == jsonFormat {
+		return writeJSON(a.env.stdout, document{Data: r.data()})
+	}
+	p := a.page(a.env.stdout)
+	r.text(p, opt{verbose: a.cli.Verbose})
+	return p.flush()
+}
+
+// remotesFile loads the remotes file.
+func (a *app) remotesPath() (string, error) {
+	if a.cli.RemotesConfig != "" {
+		return a.abs(a.cli.RemotesConfig), nil
+	}
+	path, err := profiles.DefaultPath(a.env.getenv)
+	return a.abs(path), err
+}
+
+func (a *app) remotesFile() (*profiles.File, error) {
+	path, err := a.remotesPath()
+	if err != nil {
+		return nil, err
+	}
+	return profiles.Load(path)
+}
+
+func (a *app) profile(name string) (profiles.Remote, error) {
+	f, err := a.remotesFile()
+	if err != nil {
+		return profiles.Remote{}, err
+	}
+	return f.Remote(name)
+}
+
+// open connects the local root with a remote; "" is none.
+func (a *app) open(ctx context.Context, root, name string) (*sync.Pair, error) {
+	if name == "" {
+		return a.connect(ctx, root, nil)
+	}
+	p, err := a.profile(name)
+	if err != nil {
+		return nil, err
+	}
+	return a.connect(ctx, root, &p)
+}
+
+func (a *app) connect(ctx context.Context, root string, p *profiles.Remote) (*sync.Pair, error) {
+	if p != nil {
+		a.doing.remote = p.Name
+	}
+	a.progress.start()
+	return sync.Open(ctx, sync.Options{
+		Root: root, Observe: a.progress.observe, KeepGenerations: 1, LockTimeout: profiles.Default("").LockTimeout,
+		Streams: 1, NoExchange: a.env.getenv("USR_NO_EXCHANGE") == "1", Now: a.env.now,
+	}, p, sync.Reach{Getenv: a.env.getenv, Interactive: a.env.canAsk(), Stderr: a.env.stderr})
+}
+
+// command is a command line of this program that does what it says when it is pasted into the same shell.
+func (a *app) command(words ...string) string {
+	argv := []string{"usr"}
+	if a.cli.Root != "" {
+		argv = append(argv, "--root", a.cli.Root)
+	}
+	if a.cli.RemotesConfig != "" {
+		argv = append(argv, "--remotes-config", a.cli.RemotesConfig)
+	}
+	return remote.CommandLine(append(argv, words...))
+}
+
+// truthy reads a switch from the environment.
+func truthy(value string) bool {
+	switch strings.ToLower(value) {
+	case "", "0", "false", "no", "off":
+		return false
+	}
+	return true
+}

@@ -1,0 +1,54 @@
+package main
+
+import "github.com/alecthomas/kong"
+
+const description = "Keep USR datasets in step between this machine and a cluster, over ssh and rsync. " +
+	"Exit codes: 0 done, 1 difference found, 2 usage or configuration, 3 remote unreachable, 4 locked, " +
+	"5 verification failed, 6 refused, 7 interrupted transfer, 8 declined, 9 anything else, 130 stopped by the user."
+
+// cli is the command tree. Each command's type and Run stand in a file of its own.
+type cli struct {
+	globals
+
+	Diff       diffCmd       `cmd:"" aliases:"status" help:"Show what differs between here and the remote; change nothing."`
+	Pull       pullCmd       `cmd:"" help:"Make the local dataset equal to the remote one."`
+	Push       pushCmd       `cmd:"" help:"Make the remote dataset equal to the local one."`
+	Verify     verifyCmd     `cmd:"" help:"Read every byte on both sides and compare; transfer nothing."`
+	Undo       undoCmd       `cmd:"" help:"Put back what the last pull (or, with REMOTE, push) replaced."`
+	Datasets   datasetsCmd   `cmd:"" help:"List the datasets here or on a remote."`
+	Log        logCmd        `cmd:"" help:"Show what was synced, newest first."`
+	Remotes    remotesCmd    `cmd:"" help:"Manage the profiles of remotes."`
+	Completion completionCmd `cmd:"" help:"Print the completion script of a shell."`
+	Version    versionCmd    `cmd:"" help:"Show the version of usr and of the tools it uses."`
+}
+
+// remotesCmd groups the commands on profiles.
+type remotesCmd struct {
+	List   remotesListCmd   `cmd:"" help:"List the profiles."`
+	Show   remotesShowCmd   `cmd:"" help:"Show a profile with all values in effect."`
+	Add    remotesAddCmd    `cmd:"" help:"Add a profile from flags."`
+	Wizard remotesWizardCmd `cmd:"" help:"Add a profile by answering questions."`
+	Remove remotesRemoveCmd `cmd:"" help:"Remove a profile."`
+}
+
+// globals may stand before or after the command.
+type globals struct {
+	Root          string      `placeholder:"DIR" help:"USR root ($$DNADESIGN_USR_ROOT, else the nearest directory upwards with registry.yaml)."`
+	RemotesConfig string      `placeholder:"FILE" help:"Remotes file ($$USR_REMOTES_PATH, else usr-remotes.yaml in ~/.config/dnadesign)."`
+	Format        string      `enum:"auto,rich,plain,json" default:"auto" help:"${enum}: rich on a terminal, else plain."`
+	Color         string      `enum:"auto,always,never" default:"auto" help:"${enum}; NO_COLOR is honoured."`
+	Verbose       bool        `short:"v" help:"List all changes, not the first 20."`
+	Quiet         bool        `short:"q" help:"No progress and no warnings."`
+	PrintCommands bool        `help:"Show every command line that is started, ready to be pasted into a shell."`
+	VersionFlag   versionFlag `name:"version" help:"Print the version."`
+}
+
+// versionFlag prints the version as soon as it is seen, whatever else the line holds.
+type versionFlag bool
+
+// BeforeReset is called by kong.
+func (versionFlag) BeforeReset(app *kong.Kong, vars kong.Vars) error {
+	_, err := app.Stdout.Write([]byte("usr " + vars["version"] + "\n"))
+	app.Exit(0)
+	return err
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/dnadesign-maintainers/usr/sync"
+)
+
+// sidesArgs are the two ends of a transfer.
+type sidesArgs struct {
+	Dataset string `arg:"" help:"Id, glob over ids in quotes, dataset directory, or file."`
+	Remote  string `arg:"" help:"Name of a remote ('usr remotes list')."`
+}
+
+// compareFlags are common to diff, pull and push.
+type compareFlags struct {
+	Verify        string `enum:"hash,auto,size,parquet" default:"hash" placeholder:"MODE" help:"How the primary is compared: ${enum} (default ${default})."`
+	PrimaryOnly   bool   `help:"Leave all classes but the primary alone."`
+	SkipSnapshots bool   `help:"Leave _snapshots alone."`
+	AuditJSONOut  string `name:"audit-json-out" placeholder:"FILE" help:"Write the audit as JSON to FILE as well."`
+	Rehash        bool   `help:"Trust no hash cache; read the files again."`
+	RepoRoot      string `placeholder:"DIR" help:"FILE: local repository that remote paths are relative to."`
+	RemotePath    string `placeholder:"PATH" help:"FILE: absolute path on the remote."`
+}
+
+// changeFlags are common to pull and push.
+type changeFlags struct {
+	Yes                 bool     `short:"y" help:"Do not ask."`
+	DryRun              bool     `short:"n" help:"Show what would be done; change nothing."`
+	VerifySidecars      *bool    `negatable:"" help:"Verify all classes, not the primary alone (default yes)."`
+	VerifyDerivedHashes *bool    `negatable:"" help:"Compare contents of _derived and auxiliary files, not paths and sizes alone (default yes)."`
+	Force               bool     `help:"Overwrite what the other side does not know of; 'usr undo' brings it back."`
+	LockTimeout         duration `placeholder:"DUR" help:"How long to wait for locks (default 5m, or the profile's)."`
+	Bwlimit             rate     `placeholder:"RATE" help:"Limit of the transfer as rsync takes it: 500 (KiB a second), 1.5M."`
+}
+
+// modes turns flags into what the engine is asked for, or says which flags contradict each other.
+func (f compareFlags) modes() (sync.Modes, error) {
+	return sync.Modes{
+		Primary:  sync.PrimaryMode(f.Verify),
+		Sidecars: !f.PrimaryOnly, ContentHashes: !f.PrimaryOnly,
+		PrimaryOnly: f.PrimaryOnly, SkipSnapshots: f.SkipSnapshots, Rehash: f.Rehash,
+	}, nil
+}
+
+// apply adds the flags of a transfer to the modes of a comparison.
+func (f changeFlags) apply(m *sync.Modes) error {
+	sidecars, hashes := given(f.VerifySidecars), given(f.VerifyDerivedHashes)
+	switch {
+	case sidecars == yes && m.PrimaryOnly:
+		return contradiction("--verify-sidecars", "--primary-only")
+	case sidecars == yes && m.SkipSnapshots:
+		return contradiction("--verify-sidecars", "--skip-snapshots")
+	case hashes == yes && m.PrimaryOnly:
+		return contradiction("--verify-derived-hashes", "--primary-only")
+	case hashes == yes && sidecars == no:
+		return contradiction("--verify-derived-hashes", "--no-verify-sidecars")
+	}
+	m.Sidecars = m.Sidecars && sidecars != no
+	m.ContentHashes = m.Sidecars && hashes != no
+	m.Force, m.DryRun = f.Force, f.DryRun
+	m.LockTimeout, m.Bwlimit = time.Duration(f.LockTimeout), string(f.Bwlimit)
+	return nil
+}
+
+func contradiction(a, b string) error {
+	return &usageError{why: "cannot use " + a + " with " + b + ": they contradict each other", hint: "leave one of them out"}
+}
+
+// datasetOnly names the flag given that has no meaning for a single file, or "".
+func (f compareFlags) datasetOnly() string {
+	switch {
+	case f.PrimaryOnly:
+		return "--primary-only"
+	case f.SkipSnapshots:
+		return "--skip-snapshots"
+	}
+	return ""
+}
+
+func (f changeFlags) datasetOnly() string {
+	switch {
+	case f.VerifySidecars != nil:
+		return "--[no-]verify-sidecars"
+	case f.VerifyDerivedHashes != nil:
+		return "--[no-]verify-derived-hashes"
+	}
+	return ""
+}
+
+// tristate tells a flag that was left out from either of its values.
+type tristate int
+
+const (
+	unset tristate = iota
+	yes
+	no
+)
+
+func given(flag *bool) tristate {
+	switch {
+	case flag == nil:
+		return unset
+	case *flag:
+		return yes
+	}
+	return no
+}
+
+// duration is a Go duration, or whole seconds.
+type duration time.Duration
+
+// UnmarshalText is called by kong.
+func (d *duration) UnmarshalText(text []byte) error {
+	s := string(text)
+	if seconds, err := strconv.ParseUint(s, 10, 31); err == nil {
+		*d = duration(time.Duration(seconds) * time.Second)
+		return nil
+	}
+	parsed, err := time.ParseDuration(s)
+	if err != nil || parsed < 0 {
+		return fmt.Errorf("%q is no duration such as 5m or 90s", s)
+	}
+	*d = duration(parsed)
+	return nil
+}
+
+// rate is what rsync's --bwlimit takes.
+type rate string
+
+var ratePattern = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?[KkMmGg]?[Bb]?$`)
+
+// UnmarshalText is called by kong.
+func (r *rate) UnmarshalText(text []byte) error {
+	if !ratePattern.Match(text) {
+		return fmt.Errorf("%q is no rate such as 500 (KiB a second) or 1.5M", text)
+	}
+	*r = rate(text)
+	return nil
+}

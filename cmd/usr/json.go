@@ -1,0 +1,91 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"unicode/utf8"
+)
+
+const outputVersion = 1
+
+// document is every JSON object that the program prints: data of a success, or the error.
+type document struct {
+	Data  any
+	Error *failure
+}
+
+// MarshalJSON puts the version first.
+func (d document) MarshalJSON() ([]byte, error) {
+	if d.Error != nil {
+		return encode(struct {
+			Version int      `json:"usr_output_version"`
+			Error   *failure `json:"error"`
+		}{outputVersion, d.Error})
+	}
+	return encode(struct {
+		Version int `json:"usr_output_version"`
+		Data    any `json:"data"`
+	}{outputVersion, d.Data})
+}
+
+// encode is json.Marshal without the escapes meant for web pages.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return b.Bytes(), err
+}
+
+// writeJSON prints v indented. DEL and the C1 controls, which JSON allows in strings and terminals obey, are escaped;
+// in JSON they can stand in strings only.
+func writeJSON(w io.Writer, v any) error {
+	raw, err := encode(v)
+	if err != nil {
+		return fmt.Errorf("cannot write JSON: %w", err)
+	}
+	var b bytes.Buffer
+	if err := json.Indent(&b, bytes.TrimSpace(raw), "", "  "); err != nil {
+		return fmt.Errorf("cannot write JSON: %w", err)
+	}
+	b.WriteByte('\n')
+	_, err = w.Write(escapeControls(b.Bytes()))
+	return err
+}
+
+func escapeControls(text []byte) []byte {
+	out := make([]byte, 0, len(text))
+	for i := 0; i < len(text); {
+		r, size := utf8.DecodeRune(text[i:])
+		if r >= 0x7f && r < 0xa0 {
+			out = fmt.Appendf(out, `\u%04x`, r)
+		} else {
+			out = append(out, text[i:i+size]...)
+		}
+		i += size
+	}
+	return out
+}
+
+// jsonPath is a path in JSON, which has no place for bytes that are not UTF-8.
+type jsonPath struct {
+	Path  string `json:"path,omitempty"`
+	Bytes []byte `json:"path_b64,omitempty"` // base64 of the path, in place of Path
+}
+
+func newJSONPath(path string) jsonPath {
+	if utf8.ValidString(path) {
+		return jsonPath{Path: path}
+	}
+	return jsonPath{Bytes: []byte(path)}
+}
+
+func jsonPaths(paths []string) []jsonPath {
+	out := make([]jsonPath, len(paths))
+	for i, p := range paths {
+		out[i] = newJSONPath(p)
+	}
+	return out
+}

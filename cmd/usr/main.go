@@ -1,0 +1,100 @@
+// Command usr keeps datasets in step between this machine and a cluster.
+//
+// What a user can rely on: results go to standard output, everything else to standard error. A command that fails
+// prints nothing on standard output except, with --format json, one JSON object. Every error is one line
+// "usr: error: cannot …: why" and one line "usr: hint: …" that says what to do next. Exit codes are those of
+// errors.go.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// The first Ctrl-C stops children and releases locks; the second ends the program where it stands.
+	context.AfterFunc(ctx, stop)
+	e, err := processEnv()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "usr: error: cannot start: %v\nusr: hint: change to a directory that exists\n", err)
+		os.Exit(codeOther)
+	}
+	os.Exit(run(ctx, os.Args[1:], e))
+}
+
+// run is the whole program: it carries out one command line and returns the exit code.
+func run(ctx context.Context, args []string, e env) int {
+	if len(args) > 0 && args[0] == completeCommand {
+		return complete(ctx, args[1:], e)
+	}
+	a := newApp(e, args)
+	parser, done, err := newParser(a)
+	if err != nil {
+		return a.fail(err)
+	}
+	kctx, err := parser.Parse(args)
+	switch {
+	case done.asked: // help or version has been printed
+		return 0
+	case err != nil:
+		return a.fail(badCommandLine(err))
+	}
+	if err := a.settle(); err != nil {
+		return a.fail(err)
+	}
+	kctx.BindTo(ctx, (*context.Context)(nil))
+	err = kctx.Run(a)
+	if err != nil && ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled) {
+		err = &stoppedError{err}
+	}
+	return a.finish(err)
+}
+
+// newParser makes the kong parser of the tree in cli.go; done tells afterwards whether help or version was asked for,
+// where kong would end the process.
+func newParser(a *app) (parser *kong.Kong, done *asked, err error) {
+	done = &asked{}
+	parser, err = kong.New(&a.cli,
+		kong.Name("usr"),
+		kong.Description(description),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+		kong.Writers(a.env.stdout, a.env.stderr),
+		kong.Exit(func(int) { done.asked = true }),
+		kong.Vars{"version": programVersion()},
+		kong.Bind(a),
+	)
+	return parser, done, err
+}
+
+// asked is set where kong has printed what was asked for and would exit.
+type asked struct{ asked bool }
+
+// badCommandLine explains kong's error with the help to look at.
+func badCommandLine(err error) error {
+	help := "usr --help"
+	var parse *kong.ParseError
+	if errors.As(err, &parse) && parse.Context != nil {
+		if path := parse.Context.Command(); path != "" {
+			help = commandHelp(parse.Context)
+		}
+	}
+	return &usageError{why: "cannot read the command line: " + err.Error(), hint: "run `" + help + "`"}
+}
+
+// commandHelp is the help of the innermost command that was recognized.
+func commandHelp(ctx *kong.Context) string {
+	help := "usr"
+	for _, p := range ctx.Path {
+		if p.Command != nil {
+			help += " " + p.Command.Name
+		}
+	}
+	return help + " --help"
+}

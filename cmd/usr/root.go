@@ -1,0 +1,92 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// abs makes a path of the user's absolute.
+func (a *app) abs(path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(a.env.dir, path)
+}
+
+// root finds the USR root: --root, else $DNADESIGN_USR_ROOT, else the nearest directory at or above the working
+// directory that holds registry.yaml.
+func (a *app) root() (string, error) {
+	for _, given := range []string{a.cli.Root, a.env.getenv("DNADESIGN_USR_ROOT")} {
+		if given != "" {
+			return datasetsOf(a.abs(given)), nil
+		}
+	}
+	if found := registryAbove(a.env.dir); found != "" {
+		return found, nil
+	}
+	return "", &usageError{
+		why: "cannot find the USR root: no --root, no $DNADESIGN_USR_ROOT, and no registry.yaml at or above " +
+			shown(a.env.dir),
+		hint: "give the root, as in `usr --root DIR …`, or export DNADESIGN_USR_ROOT=DIR",
+	}
+}
+
+// datasetsOf: the package directory of dnadesign stands for its datasets.
+func datasetsOf(root string) string {
+	if exists(filepath.Join(root, "__init__.py")) {
+		return filepath.Join(root, "datasets")
+	}
+	return root
+}
+
+// registryAbove is the nearest root at or above a directory, or "".
+func registryAbove(dir string) string {
+	for {
+		if exists(filepath.Join(dir, "registry.yaml")) {
+			return datasetsOf(dir)
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return ""
+		}
+		dir = parent
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+func isRegular(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// below is the path of dir relative to root, or "" where it is not below it: as both are written, else with symlinks
+// followed.
+func below(root, dir string) string {
+	if rel := relative(root, dir); rel != "" {
+		return rel
+	}
+	r, rerr := filepath.EvalSymlinks(root)
+	d, derr := filepath.EvalSymlinks(dir)
+	if rerr != nil || derr != nil {
+		return ""
+	}
+	return relative(r, d)
+}
+
+func relative(root, dir string) string {
+	rel, err := filepath.Rel(root, dir)
+	if err != nil || rel == "." || rel == ".." || strings.HasPrefix(rel, "../") {
+		return ""
+	}
+	return rel
+}

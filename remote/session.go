@@ -1,0 +1,315 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	stdsync "sync"
+	"time"
+)
+
+// Session is the one shell on the host that carries out everything but rsync. Requests are carried out one at a
+// time, in the order of the calls. A context that ends during a request ends the connection, for the shell cannot
+// be told to stop: locks are free then and whatever was under way is undone by the next run.
+type Session struct {
+	conn *Conn
+
+	mu      stdsync.Mutex // one request at a time
+	greeted bool
+	noise   string
+	facts   Facts
+	err     error // why there is no session any more
+
+	heart    stdsync.Mutex // guards beats
+	beats    chan struct{} // closed to stop the heart
+	claimFor string        // path of the claim's lock file
+	live     string        // path of the dataset's lock file
+}
+
+// Facts is what the host said of itself in its first answer.
+type Facts struct {
+	Host, System, Machine string        // as uname -n, -s, -m
+	Clock                 int64         // ns since 1970 when it answered
+	Lister                string        // "find" (GNU) or "stat" (BSD)
+	Hash                  []string      // hash tools that are there: b3sum, openssl, sha256sum, shasum
+	Flock                 bool          // flock(1) is there
+	Rsync                 string        // first line of rsync --version; "" if there is none
+	Watchdog              time.Duration // how long a lock survives a dead network
+}
+
+// Algorithms are the hash algorithms that the host can compute, best first.
+func (f Facts) Algorithms() []string {
+	var found []string
+	for _, tool := range f.Hash {
+		name := "sha256"
+		if tool == "b3sum" {
+			name = "blake3"
+		}
+		if len(found) == 0 || found[len(found)-1] != name {
+			found = append(found, name)
+		}
+	}
+	return found
+}
+
+// helloTimeout is how long a host may take to answer where nobody is asked anything; reuseTimeout the same for a
+// master that may be the relic of a dead network.
+const (
+	helloTimeout = 90 * time.Second
+	reuseTimeout = 10 * time.Second
+)
+
+// Ping is a round trip.
+func (s *Session) Ping(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.greeted && s.err == nil {
+		return s.exchange(ctx, request{verb: "run"}, "reach it", nil)
+	}
+	return s.exchange(ctx, request{}, "reach it", nil)
+}
+
+// Facts are the host's.
+func (s *Session) Facts(ctx context.Context) (Facts, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var err error
+	if !s.greeted || s.err != nil {
+		err = s.exchange(ctx, request{}, "reach it", nil)
+	}
+	return s.facts, err
+}
+
+// Noise is what the login shell printed before our shell began; "" is as it should be.
+func (s *Session) Noise() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.noise
+}
+
+// Run has the remote shell evaluate a script, with $1... set to args, and returns what it prints. The script runs
+// beside the lock and cannot reach it. A status other than 0 is an *Error.
+func (s *Session) Run(ctx context.Context, script string, args ...string) ([]byte, error) {
+	var out bytes.Buffer
+	err := s.do(ctx, request{verb: "run", args: args, payload: appendEscaped(nil, script)}, "run a command", func(r io.Reader) error {
+		_, err := out.ReadFrom(r)
+		return err
+	})
+	return out.Bytes(), err
+}
+
+// do sends a request and hands its answer to body; what names the deed for messages.
+func (s *Session) do(ctx context.Context, r request, what string, body func(io.Reader) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.exchange(ctx, r, what, body)
+}
+
+// exchange is do under the lock. A request without verb only waits for the greeting.
+func (s *Session) exchange(ctx context.Context, r request, what string, body func(io.Reader) error) error {
+	if s.err != nil {
+		return s.err
+	}
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() {
+		if l := s.conn.current(); l != nil {
+			l.kill()
+		}
+	})
+	defer stop()
+	err := s.send(ctx, r)
+	if err == nil && r.verb != "" {
+		err = s.receive(s.conn.current(), what, body)
+	}
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		s.err = fmt.Errorf("cannot %s: %w", what, cause)
+		return s.err
+	}
+	return err
+}
+
+func (s *Session) send(ctx context.Context, r request) error {
+	var raw []byte
+	if r.verb != "" {
+		raw = r.bytes()
+	}
+	if !s.greeted {
+		return s.greet(ctx, raw)
+	}
+	if err := s.conn.current().write(raw); err != nil {
+		return s.lost(s.conn.current())
+	}
+	return nil
+}
+
+// receive reads one answer. After an error of body the rest is read all the same, to stay in step.
+func (s *Session) receive(l *link, what string, body func(io.Reader) error) error {
+	a := newAnswer(l.out, l.token)
+	var berr error
+	if body != nil {
+		berr = body(a)
+	}
+	if _, err := io.Copy(io.Discard, a); err != nil {
+		return s.lost(l)
+	}
+	if a.status != 0 {
+		return s.refusal(a, what)
+	}
+	return berr
+}
+
+// The statuses by which the script tells a caller more than that it failed.
+const (
+	statusBusy       = 40
+	statusUnlockable = 41
+	statusNoFlock    = 42
+)
+
+func (s *Session) refusal(a *answer, what string) error {
+	if a.status == statusNoFlock {
+		return &ToolError{Tool: "flock", Where: s.facts.Host, Detail: "not found on PATH"}
+	}
+	return &Error{Do: what, Detail: a.words(), status: a.status}
+}
+
+// hasStatus tells one failed request from another.
+func hasStatus(err error, status int) bool {
+	var e *Error
+	return errors.As(err, &e) && e.status == status
+}
+
+// lost is the end of the session.
+func (s *Session) lost(l *link) error {
+	if s.err == nil {
+		s.err = l.failure(s.conn.target, s.conn.target.Host, Lost)
+	}
+	return s.err
+}
+
+// greet waits for the host, with the first request already on its way. Where a master that was there turns out to
+// be of no use, the next way is tried.
+func (s *Session) greet(ctx context.Context, first []byte) error {
+	for {
+		l := s.conn.current()
+		err := l.write(first)
+		if err == nil {
+			err = s.hello(l)
+		}
+		if err == nil {
+			s.greeted = true
+			return s.checkNoise()
+		}
+		if ctx.Err() != nil {
+			return err
+		}
+		err = s.unreached(l)
+		if !l.way.reuse || s.conn.advance() != nil {
+			s.err = err
+			return err
+		}
+		l.close(0)
+	}
+}
+
+func (s *Session) unreached(l *link) error {
+	e := l.failure(s.conn.target, s.conn.target.Host, Other)
+	if e.Reason == Other && e.Status >= 0 && e.Status != 255 {
+		e.Reason = NoShell
+		if e.Detail == "" {
+			e.Detail = s.noise
+		}
+	}
+	return e
+}
+
+func (s *Session) checkNoise() error {
+	if s.noise == "" || s.conn.o.Noisy {
+		return nil
+	}
+	s.err = &NoiseError{Target: s.conn.target.Name, Text: s.noise}
+	return s.err
+}
+
+// hello reads the two answers that come unasked: an empty one, before which there is only noise, and the facts.
+func (s *Session) hello(l *link) error {
+	switch {
+	case l.way.reuse:
+		l.raw.SetReadDeadline(time.Now().Add(reuseTimeout))
+	case !s.conn.o.Interactive && s.conn.target.BatchMode:
+		l.raw.SetReadDeadline(time.Now().Add(helloTimeout))
+	}
+	noise := &head{}
+	_, err := io.Copy(noise, newAnswer(l.out, l.token))
+	s.noise = noise.String()
+	if err != nil {
+		return err
+	}
+	var facts bytes.Buffer
+	if _, err := facts.ReadFrom(newAnswer(l.out, l.token)); err != nil {
+		return err
+	}
+	l.raw.SetReadDeadline(time.Time{})
+	s.facts = parseFacts(facts.String())
+	return nil
+}
+
+// head keeps the beginning of what is written to it.
+type head struct{ kept []byte }
+
+func (h *head) Write(b []byte) (int, error) {
+	h.kept = append(h.kept, b[:min(len(b), 1000-len(h.kept))]...)
+	return len(b), nil
+}
+
+func (h *head) String() string { return escape(string(h.kept)) }
+
+func parseFacts(text string) Facts {
+	var f Facts
+	for _, field := range strings.Split(text, "\x00") {
+		name, value, _ := strings.Cut(field, "=")
+		switch name {
+		case "host":
+			f.Host = escape(value)
+		case "system":
+			f.System = escape(value)
+		case "machine":
+			f.Machine = escape(value)
+		case "now":
+			f.Clock, _ = strconv.ParseInt(value, 10, 64)
+		case "lister":
+			f.Lister = value
+		case "flock":
+			f.Flock = true
+		case "rsync":
+			f.Rsync = escape(value)
+		case "hash":
+			f.Hash = append(f.Hash, escape(value))
+		case "watchdog":
+			n, _ := strconv.Atoi(value)
+			f.Watchdog = time.Duration(n) * time.Second
+		}
+	}
+	return f
+}
+
+// quit ends the session in good order if there is time, and in any case.
+func (s *Session) quit(l *link) {
+	s.stopHeart()
+	if s.mu.TryLock() {
+		defer s.mu.Unlock()
+		if s.err == nil && s.greeted {
+			l.write([]byte("quit 0\n"))
+			s.err = errClosed
+			l.close(2 * time.Second)
+			return
+		}
+	}
+	l.kill()
+	l.close(0)
+}

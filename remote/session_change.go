@@ -1,0 +1,206 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Stage makes ROOT/.usr-sync/stage/KEY/RUN with tree/ and copies/; tree has mode, group and setgid bit of live, or
+// what mkdir would give in its place. Needs the claim.
+func (s *Session) Stage(ctx context.Context, root, key, run, live string) error {
+	return s.do(ctx, request{verb: "stage", args: []string{root, key, run, live}}, "make a stage for "+escape(live), nil)
+}
+
+// Link hard-links relative paths of one directory into another, making directories as needed; a directory among
+// the paths is made. A path that is there already is fs.ErrExist.
+func (s *Session) Link(ctx context.Context, from, to string, paths []string) error {
+	return s.place(ctx, "link", from, to, paths)
+}
+
+// Copy is Link with copies: same mtime and mode, another inode.
+func (s *Session) Copy(ctx context.Context, from, to string, paths []string) error {
+	return s.place(ctx, "copy", from, to, paths)
+}
+
+func (s *Session) place(ctx context.Context, verb, from, to string, paths []string) error {
+	what := verb + " from " + escape(from) + " to " + escape(to)
+	for batch := range slices.Chunk(paths, hashBatch) {
+		for _, p := range batch {
+			if !local(p) {
+				return &Error{Do: what, Detail: escape(p) + " is not a path below it"}
+			}
+		}
+		if err := s.do(ctx, request{verb: verb, args: []string{from, to}, payload: escapeNames(batch)}, what, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// local paths stay below the directory that they are taken from.
+func local(path string) bool {
+	if path == "" || strings.ContainsRune(path, 0) || strings.HasPrefix(path, "/") {
+		return false
+	}
+	return !slices.Contains(strings.Split(path, "/"), "..")
+}
+
+// SetDirs gives directories below dir ("" is dir itself) their Mode and, where this user may, their Gid.
+func (s *Session) SetDirs(ctx context.Context, dir string, dirs []Entry) error {
+	what := "set the mode of directories in " + escape(dir)
+	groups := map[[2]uint32][]string{}
+	for _, e := range dirs {
+		if e.Path != "" && !local(e.Path) {
+			return &Error{Do: what, Detail: escape(e.Path) + " is not a path below it"}
+		}
+		key := [2]uint32{e.Mode, e.Gid}
+		groups[key] = append(groups[key], e.Path)
+	}
+	for key, paths := range groups {
+		args := []string{dir, strconv.FormatUint(uint64(key[0]&0o7777), 8), strconv.FormatUint(uint64(key[1]), 10)}
+		if err := s.do(ctx, request{verb: "setdirs", args: args, payload: escapeNames(paths)}, what, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Flush makes what is below dir durable.
+func (s *Session) Flush(ctx context.Context, dir string) error {
+	return s.do(ctx, request{verb: "flush", args: []string{dir}}, "flush "+escape(dir), nil)
+}
+
+// Remove deletes a tree strictly below ROOT/.usr-sync. What is not there is deleted.
+func (s *Session) Remove(ctx context.Context, root, dir string) error {
+	return s.do(ctx, request{verb: "remove", args: []string{root, dir}}, "remove "+escape(dir), nil)
+}
+
+// Promotion says what is to take whose place: the staged tree of a run that of Live.
+type Promotion struct {
+	Key, Run   string
+	Live       string
+	Carry      []string // relative paths of live that are hard-linked into the tree first, .usr.lock always
+	Keep       bool     // the old tree becomes a generation
+	Info       string   // kept with it; no newline
+	NoExchange bool     // do with two renames
+}
+
+// Promote switches live to the staged tree under a journal. It needs the claim and, where live exists, its lock.
+// A context that ends does not interrupt it. After an error, or a lost connection, Recover decides.
+func (s *Session) Promote(ctx context.Context, root string, p Promotion) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	carry := slices.Clone(p.Carry)
+	if !slices.Contains(carry, ".usr.lock") {
+		carry = append(carry, ".usr.lock")
+	}
+	args := []string{root, p.Key, p.Run, p.Live, bit(p.Keep), bit(!p.NoExchange), p.Info}
+	r := request{verb: "promote", args: args, payload: escapeNames(carry)}
+	return s.do(context.WithoutCancel(ctx), r, "promote "+escape(p.Live), nil)
+}
+
+func bit(b bool) string {
+	if b {
+		return "1"
+	}
+	return "0"
+}
+
+// Recover finishes or undoes the promotion that a run died in; run is "" if none did. After forward the journal
+// stands until Settle. Needs the claim.
+func (s *Session) Recover(ctx context.Context, root, key string) (run string, forward bool, err error) {
+	if err := context.Cause(ctx); err != nil {
+		return "", false, err
+	}
+	out, err := s.read(context.WithoutCancel(ctx), request{verb: "recover", args: []string{root, key}}, "recover "+escape(key))
+	for _, f := range fields(out) {
+		switch f[0] {
+		case "run":
+			run = f[1]
+		case "forward":
+			forward = f[1] == "1"
+		}
+	}
+	return run, forward, err
+}
+
+// Settle drops the journal and, oldest first, the generations beyond keep. Needs the claim.
+func (s *Session) Settle(ctx context.Context, root, key string, keep int) error {
+	return s.do(ctx, request{verb: "settle", args: []string{root, key, strconv.Itoa(max(keep, 0))}}, "settle "+escape(key), nil)
+}
+
+// Generation is a kept tree.
+type Generation struct{ Run, Tree, Info string }
+
+// Generations lists the kept trees of a dataset, newest first.
+func (s *Session) Generations(ctx context.Context, root, key string) ([]Generation, error) {
+	out, err := s.read(ctx, request{verb: "generations", args: []string{root, key}}, "list the generations of "+escape(key))
+	var found []Generation
+	for _, f := range fields(out) {
+		switch f[0] {
+		case "run":
+			found = append(found, Generation{Run: f[1]})
+		case "tree":
+			found[len(found)-1].Tree = f[1]
+		case "info":
+			found[len(found)-1].Info = f[1]
+		}
+	}
+	slices.SortFunc(found, func(a, b Generation) int { return strings.Compare(b.Run, a.Run) })
+	return found, err
+}
+
+// Dataset is one directory with records.parquet.
+type Dataset struct {
+	ID       string
+	Bytes    int64
+	Files    int
+	Mtime    int64  // of records.parquet, ns
+	LastLine string // last complete line of .events.log
+}
+
+// Datasets lists those of a root, in order of their ids.
+func (s *Session) Datasets(ctx context.Context, root string) ([]Dataset, error) {
+	out, err := s.read(ctx, request{verb: "datasets", args: []string{root}}, "list the datasets of "+escape(root))
+	var found []Dataset
+	for _, f := range fields(out) {
+		if f[0] == "id" {
+			found = append(found, Dataset{ID: f[1]})
+		} else if len(found) > 0 {
+			found[len(found)-1].set(f[0], f[1])
+		}
+	}
+	slices.SortFunc(found, func(a, b Dataset) int { return strings.Compare(a.ID, b.ID) })
+	return found, err
+}
+
+func (d *Dataset) set(name, value string) {
+	switch name {
+	case "mtime":
+		d.Mtime = (&numbers{}).time([]byte(value))
+	case "sizes":
+		count, sum, _ := strings.Cut(value, " ")
+		d.Files, _ = strconv.Atoi(count)
+		d.Bytes, _ = strconv.ParseInt(sum, 10, 64)
+	case "last": // its last two lines and a dot; what follows the last newline is not complete
+		text := strings.TrimSuffix(value, ".")
+		text = text[:strings.LastIndexByte(text, '\n')+1]
+		text = strings.TrimSuffix(text, "\n")
+		d.LastLine = text[strings.LastIndexByte(text, '\n')+1:]
+	}
+}
+
+// fields splits NUL-terminated name=value records.
+func fields(out []byte) [][2]string {
+	var found [][2]string
+	for _, record := range bytes.Split(out, []byte{0}) {
+		if name, value, ok := strings.Cut(string(record), "="); ok {
+			found = append(found, [2]string{name, value})
+		}
+	}
+	return found
+}

@@ -1,0 +1,160 @@
+package remote_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/remote/remotetest"
+)
+
+// server starts a private sshd.
+func server(t *testing.T, o remotetest.Options) *remotetest.Server {
+	t.Helper()
+	s, err := remotetest.Start(t.TempDir(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	return s
+}
+
+func target(s *remotetest.Server) remote.Target {
+	return remote.Target{Name: "scc", Host: remotetest.Alias, ConfigFile: s.ConfigFile(), BatchMode: true}
+}
+
+func open(t *testing.T, tg remote.Target, o remote.Options) *remote.Conn {
+	t.Helper()
+	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
+	c, err := remote.Open(context.Background(), tg, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func connect(t *testing.T) (*remotetest.Server, *remote.Session) {
+	t.Helper()
+	s := server(t, remotetest.Options{})
+	return s, open(t, target(s), remote.Options{}).Session()
+}
+
+// dataset makes a small one below a new root.
+func dataset(t *testing.T) (root, live string) {
+	t.Helper()
+	root = t.TempDir()
+	live = filepath.Join(root, "ns", "ds")
+	write(t, filepath.Join(live, "records.parquet"), "old records")
+	write(t, filepath.Join(live, ".events.log"), "{1}\n{2}\n")
+	write(t, filepath.Join(live, "meta.md"), "meta")
+	write(t, filepath.Join(live, "_derived", "x", "part-1.parquet"), "part")
+	return root, live
+}
+
+func write(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(file), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func contents(t *testing.T, file string) string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+var background = context.Background()
+
+func TestOneConnection(t *testing.T) {
+	s := server(t, remotetest.Options{})
+	c := open(t, target(s), remote.Options{})
+	root, _ := dataset(t)
+	_, err := c.Session().Survey(background, root, "ns/ds", "ns%2Fds")
+	check(t, err)
+	if n := c.Executions(); n != 2 {
+		t.Errorf("%d ssh processes, want ssh -G and the master", n)
+	}
+	shell := c.Endpoint().Shell
+	out, err := exec.Command(shell[0], append(shell[1:], "cluster", "echo", "through the master")...).CombinedOutput()
+	if string(out) != "through the master\n" {
+		t.Errorf("a rider says %q, %v", out, err)
+	}
+	if n := s.Authentications(); n != 1 {
+		t.Errorf("%d authentications", n)
+	}
+	socket := shell[2]
+	check(t, c.Close())
+	if _, err := os.Stat(filepath.Dir(socket)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the directory of the socket is left: %v", err)
+	}
+	out, err = exec.Command(shell[0], append(shell[1:], "cluster", "echo", "connected")...).CombinedOutput()
+	if err == nil || s.Authentications() != 1 {
+		t.Errorf("without master the rider says %q, %v; %d authentications", out, err, s.Authentications())
+	}
+	gone(t, s)
+}
+
+// gone waits for the end of everything that runs on the server.
+func gone(t *testing.T, s *remotetest.Server) {
+	t.Helper()
+	within(t, 3*time.Second, "nothing runs on the server", func() bool { return len(s.Commands()) == 0 })
+}
+
+func within(t *testing.T, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for begin := time.Now(); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Since(begin) > limit {
+			t.Fatalf("after %s it is still not so: %s", limit, what)
+		}
+	}
+}
+
+func TestSurvey(t *testing.T) {
+	_, s := connect(t)
+	root, live := dataset(t)
+	v, err := s.Survey(background, root, "ns/ds", "ns%2Fds")
+	check(t, err)
+	if v.Live != live || !v.Exists || v.EventLines != 2 || !v.SameFS || v.Journal || v.Partial || len(v.Stages) > 0 {
+		t.Errorf("%+v", v)
+	}
+	if v.FreeBytes <= 0 || v.FreeInodes <= 0 || time.Since(time.Unix(0, v.Now)).Abs() > time.Minute {
+		t.Errorf("space %d %d, clock %d", v.FreeBytes, v.FreeInodes, v.Now)
+	}
+	var names []string
+	for _, e := range v.Entries {
+		names = append(names, string(e.Kind)+e.Path)
+	}
+	slices.Sort(names)
+	want := "d_derived d_derived/x f.events.log f_derived/x/part-1.parquet fmeta.md frecords.parquet"
+	if strings.Join(names, " ") != want {
+		t.Errorf("listed %q", names)
+	}
+	v, err = s.Survey(background, root, "ns/other", "ns%2Fother")
+	check(t, err)
+	if v.Live != filepath.Join(root, "ns/other") || v.Exists || v.EventLines != -1 || !v.SameFS {
+		t.Errorf("absent: %+v", v)
+	}
+}

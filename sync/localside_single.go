@@ -1,0 +1,62 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/dnadesign-maintainers/usr/verify"
+)
+
+func (s *localSide) Stat(ctx context.Context, file string) (verify.Entry, error) {
+	if err := ctx.Err(); err != nil {
+		return verify.Entry{}, err
+	}
+	e, err := verify.StatEntry(file)
+	if err != nil {
+		return e, fmt.Errorf("cannot look at %s on %s: %w", strconv.Quote(file), s.name, err)
+	}
+	return e, nil
+}
+
+func (s *localSide) StageFile(ctx context.Context, file string) (string, error) {
+	dir := stageOf(file)
+	err := errors.Join(ctx.Err(), os.MkdirAll(filepath.Dir(file), 0o777))
+	if err == nil {
+		err = os.Mkdir(dir, 0o700)
+	}
+	if err != nil && !errors.Is(err, os.ErrExist) {
+		return "", fmt.Errorf("cannot make a stage for %s on %s: %w", strconv.Quote(file), s.name, err)
+	}
+	return dir, nil
+}
+
+// stageOf is the directory beside a file in which its replacement is put together.
+func stageOf(file string) string {
+	return filepath.Join(filepath.Dir(file), "."+filepath.Base(file)+stageSuffix)
+}
+
+func (s *localSide) PromoteFile(ctx context.Context, dir, file string) error {
+	err := errors.Join(ctx.Err(), flushFS(dir))
+	if err == nil {
+		err = os.Rename(filepath.Join(dir, filepath.Base(file)), file)
+	}
+	if err == nil {
+		err = errors.Join(syncDirs(filepath.Dir(file)), s.DropFile(ctx, dir))
+	}
+	if err != nil {
+		return fmt.Errorf("cannot promote %s on %s: %w", strconv.Quote(file), s.name, err)
+	}
+	return nil
+}
+
+func (s *localSide) DropFile(_ context.Context, dir string) error {
+	if !strings.HasSuffix(dir, stageSuffix) {
+		return fmt.Errorf("cannot remove %s: it is not a stage", strconv.Quote(dir))
+	}
+	return removeTree(dir)
+}

@@ -1,0 +1,153 @@
+package sync
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/verify"
+)
+
+// remoteSide is a root on another host, reached through the one shell of a connection.
+type remoteSide struct {
+	name, root string
+	conn       *remote.Conn
+	s          *remote.Session
+}
+
+var _ side = (*remoteSide)(nil)
+
+// newRemoteSide takes an absolute root and a connection, which is closed with the side.
+func newRemoteSide(name, root string, c *remote.Conn) side {
+	return &remoteSide{name: name, root: filepath.Clean(root), conn: c, s: c.Session()}
+}
+
+func (r *remoteSide) Name() string              { return r.name }
+func (r *remoteSide) Root() string              { return r.root }
+func (r *remoteSide) Endpoint() remote.Endpoint { return r.conn.Endpoint() }
+
+// Executions counts the ssh processes of the connection.
+func (r *remoteSide) Executions() int { return r.conn.Executions() }
+
+// Count is told that rsync started one more.
+func (r *remoteSide) Count() { r.conn.Count() }
+
+func (r *remoteSide) Close() error { return r.conn.Close() }
+
+func (r *remoteSide) Algorithms(ctx context.Context) ([]string, error) {
+	facts, err := r.s.Facts(ctx)
+	return facts.Algorithms(), err
+}
+
+func (r *remoteSide) Survey(ctx context.Context, id string) (*survey, error) {
+	v, err := r.s.Survey(ctx, r.root, id, stateKey(id))
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(v.Stages)
+	m := make(verify.Manifest, 0, len(v.Entries))
+	for _, e := range v.Entries {
+		m = append(m, fromRemote(e))
+	}
+	slices.SortFunc(m, verify.ComparePaths)
+	return &survey{Live: v.Live, Exists: v.Exists, Entries: m, EventLines: v.EventLines, Journal: v.Journal, Stages: v.Stages,
+		Partial: v.Partial, SameFS: v.SameFS, FreeBytes: v.FreeBytes, FreeInodes: v.FreeInodes, Now: v.Now}, nil
+}
+
+func (r *remoteSide) List(ctx context.Context, dir string) (verify.Manifest, error) {
+	var m verify.Manifest
+	err := r.s.List(ctx, dir, func(e remote.Entry) { m = append(m, fromRemote(e)) })
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(m, verify.ComparePaths)
+	return m, nil
+}
+
+func fromRemote(e remote.Entry) verify.Entry {
+	return verify.Entry{Path: e.Path, Kind: verify.Kind(e.Kind), Mode: e.Mode, Gid: e.Gid, Size: e.Size, Mtime: e.Mtime,
+		Ctime: e.Ctime, Dev: e.Dev, Ino: e.Ino}
+}
+
+func (r *remoteSide) Hash(ctx context.Context, dir, algorithm string, paths []string, got func(string, verify.Digest, error)) error {
+	return r.s.Hash(ctx, dir, algorithm, paths, func(path string, sum remote.Sum, err error) { got(path, sum, err) })
+}
+
+func (r *remoteSide) HashPrefix(ctx context.Context, file, algorithm string, n int64) (verify.Digest, error) {
+	return r.s.HashPrefix(ctx, file, algorithm, n)
+}
+
+func (r *remoteSide) ReadRange(ctx context.Context, file string, off, n int64) ([]byte, error) {
+	return r.s.ReadRange(ctx, file, off, n)
+}
+
+func (r *remoteSide) Claim(ctx context.Context, key string, timeout time.Duration) error {
+	return r.s.Claim(ctx, r.root, key, timeout)
+}
+
+func (r *remoteSide) Lock(ctx context.Context, live string, timeout time.Duration, readOnly bool) (bool, error) {
+	return r.s.Lock(ctx, live, timeout, readOnly)
+}
+
+func (r *remoteSide) Locked(ctx context.Context) error  { return r.s.Locked(ctx) }
+func (r *remoteSide) Unlock(ctx context.Context) error  { return r.s.Unlock(ctx) }
+func (r *remoteSide) Release(ctx context.Context) error { return r.s.Release(ctx) }
+
+func (r *remoteSide) Recover(ctx context.Context, key string) (recovered, error) {
+	run, forward, err := r.s.Recover(ctx, r.root, key)
+	return recovered{Run: run, Forward: forward}, err
+}
+
+func (r *remoteSide) Stage(ctx context.Context, key, run, live string) error {
+	return r.s.Stage(ctx, r.root, key, run, live)
+}
+
+func (r *remoteSide) Link(ctx context.Context, from, to string, paths []string) error {
+	return r.s.Link(ctx, from, to, paths)
+}
+
+func (r *remoteSide) Copy(ctx context.Context, from, to string, paths []string) error {
+	return r.s.Copy(ctx, from, to, paths)
+}
+
+func (r *remoteSide) SetDirs(ctx context.Context, dir string, dirs []verify.Entry) error {
+	plain := make([]remote.Entry, len(dirs))
+	for i, e := range dirs {
+		plain[i] = remote.Entry{Path: e.Path, Mode: e.Mode, Gid: e.Gid}
+	}
+	return r.s.SetDirs(ctx, dir, plain)
+}
+
+func (r *remoteSide) Flush(ctx context.Context, dir string) error { return r.s.Flush(ctx, dir) }
+
+func (r *remoteSide) Promote(ctx context.Context, p promotion) error {
+	return r.s.Promote(ctx, r.root, remote.Promotion(p))
+}
+
+func (r *remoteSide) Settle(ctx context.Context, key string, keep int) error {
+	return r.s.Settle(ctx, r.root, key, keep)
+}
+
+func (r *remoteSide) Remove(ctx context.Context, dir string) error {
+	return r.s.Remove(ctx, r.root, dir)
+}
+
+func (r *remoteSide) Generations(ctx context.Context, key string) ([]generation, error) {
+	kept, err := r.s.Generations(ctx, r.root, key)
+	var found []generation
+	for _, g := range kept {
+		found = append(found, generation(g))
+	}
+	return found, err
+}
+
+func (r *remoteSide) Datasets(ctx context.Context) ([]datasetInfo, error) {
+	there, err := r.s.Datasets(ctx, r.root)
+	var found []datasetInfo
+	for _, d := range there {
+		found = append(found, datasetInfo(d))
+	}
+	return found, err
+}
