@@ -11,8 +11,12 @@ set -f
 token=$1 patience=$2
 claim= lock= dog= job= payload=
 exec 3>&1
-if stat -c %i / >/dev/null 2>&1; then about() { f=$1; shift; stat -c "$f" -- "$@"; }
-else about() { # the few formats that are used, in BSD's words
+if stat -c %i / >/dev/null 2>&1; then
+  modegroup='stat -c %a:%g --'
+  about() { f=$1; shift; stat -c "$f" -- "$@"; }
+else
+  modegroup='stat -f %Mp%Lp:%g --'
+  about() { # the few formats that are used, in BSD's words
   case $1 in %d) f=%d;; %i) f=%i;; %Y) f=%m;; *) f='%Mp%Lp %g';; esac
   shift; stat -f "$f" -- "$@"; }
 fi
@@ -152,7 +156,7 @@ do_survey() { # root id key
   set +f
   for d in "$S/stage/$3"/*/; do
     d=${d%/}
-    case ${d##*/} in '*'|partial) ;; *) [ -L "$d" ] || put stage "${d##*/}";; esac
+    case ${d##*/} in '*'|partial*) ;; *) [ -L "$d" ] || put stage "${d##*/}";; esac
   done
   [ ! -d "$S/stage/$3/partial" ] || [ -z "$(ls -A -- "$S/stage/$3/partial" | head -n 1)" ] || put partial 1
   now; put now "$t"
@@ -251,6 +255,7 @@ makestate() { # root name...
   done
 }
 do_stage() { # root key run live
+  held "$1" "$2"
   R=$1/.usr-sync/stage/$2/$3
   [ ! -e "$R" ] || fail "$R: File exists"
   makestate "$1" stage "$2" "$3"
@@ -300,6 +305,24 @@ place() { # to how existing: how is "-lP" or "-pP"; existing "same" passes over 
       last=$d
       if [ "$how" = -lP ]; then ln -P -- "$p" "$to/$p"; else cp -pP -- "$p" "$to/$p"; fi || exit 1
     done' sh "$1" "$2" "$3" "$gnu_cp"
+}
+# likewise: the directories on the way to the names become there what they are here.
+likewise() { # to
+  names | xargs -0 -n 1000 sh -c '
+    last=.
+    for d do
+      while d=${d%/*} && [ "$d" != . ] && [ "$d" != "$last" ]; do
+        [ ! -d "$d" ] || printf "%s\0" "$d"
+        last=$d
+      done
+    done' | xargs -0 sh -c '
+    to=$1 modegroup=$2; shift 2
+    for d do
+      is=$($modegroup "$d") || exit 1
+      [ "$is" != "$($modegroup "$to/$d")" ] || continue
+      chgrp "${is#*:}" "$to/$d" 2>/dev/null
+      chmod "${is%:*}" "$to/$d" || exit 1
+    done' sh "$1" "$modegroup"
 }
 do_link() { [ -d "$2" ] || enter "$2"; enter "$1"; place "$2" -lP ''; }
 do_copy() { [ -d "$2" ] || enter "$2"; enter "$1"; place "$2" -pP ''; }
@@ -366,7 +389,7 @@ do_promote() { # root key run live keep exchange info
     [ "$lock" = "$live/.usr.lock" ] || fail "$live: it is not locked: File exists"
     main_locked || fail "$err"
     replaces=1
-    enter "$live"; place "$T" -lP same
+    enter "$live"; place "$T" -lP same; likewise "$T"
     cd /
   elif [ -n "$lock" ]; then fail "$live: No such file or directory"
   fi
@@ -400,11 +423,15 @@ finish() { # key
   if [ $replaces = 0 ] || [ $keep = 0 ]; then erase "$R"; return; fi
   if [ -d "$R/copies" ]; then
     cd -- "$R/copies"
-    find . -type d -exec sh -c '
+    find . -type d -print0 | xargs -0 sh -c '
+      to=$1; shift
       for d do
-        mkdir -p -- "$0/$d" || exit 1
-        find "$d/." ! -name . -prune ! -type d -exec sh -c '\''d=$0; w=; [ -w "$d" ] || { chmod u+w "$d"; w=1; }; mv -f -- "$@" "$d/" && { [ -z "$w" ] || chmod u-w "$d"; }'\'' "$0/$d" {} +
-      done' "$T" {} +
+        mkdir -p -- "$to/$d" || exit 1
+        locked=
+        [ -w "$to/$d" ] || { chmod u+w "$to/$d" && locked=1; }
+        find "$d/." ! -name . -prune ! -type d -exec sh -c '\''mv -f -- "$@" "$0/"'\'' "$to/$d" {} + || exit 1
+        [ -z "$locked" ] || chmod u-w "$to/$d"
+      done' sh "$T"
     [ -z "$(find . ! -type d | head -n 1)" ] || fail "$R/copies: not every file could be moved"
     cd /
     erase "$R/copies"
@@ -446,7 +473,7 @@ restore() {
   fi
 }
 do_settle() { # root key keep: a tree that is about to go is renamed first, so that no generation is part of itself
-  paths "$1" "$2" -
+  held "$1" "$2"; paths "$1" "$2" -
   [ ! -e "$J" ] || { rm -f -- "$J"; harden "$S/journal"; }
   set +f
   whole=0

@@ -244,7 +244,7 @@ func (s *subject) preview(ctx context.Context, p *plan, r *Report) error {
 		FromDir: p.src.survey.Live, ToDir: p.dst.survey.Live,
 		Exclude: s.excludes(p),
 		Itemize: s.itemizer(),
-		Command: func(argv []string) { s.o.Observe(Ran{argv}) },
+		Command: s.ranRsync,
 	}.Run(ctx)
 	if err != nil {
 		return err

@@ -197,7 +197,7 @@ func (f *fileTransfer) fetch(ctx context.Context, p *plan, dir string) error {
 			return err
 		}
 		if len(fresh.files) == 0 || len(staged.files) == 0 {
-			return fmt.Errorf("cannot copy %s: %w", strconv.Quote(before.Path), errVanished)
+			return &MismatchError{Paths: []string{before.Path}, Moving: true}
 		}
 		levels := f.modes.levels()
 		if levels.Compare(&fresh.files[0], &staged.files[0]) == verify.Same {
@@ -220,7 +220,7 @@ func (f *fileTransfer) copyFile(ctx context.Context, p *plan, dir string) error 
 		PartialDir: path.Join(dir, "partial"),
 		Bwlimit:    f.bwlimit(),
 		Progress:   func(n int64) { f.o.Observe(Progressed{Phase: "transfer", Done: n, Total: e.Size, Files: 1}) },
-		Command:    func(argv []string) { f.o.Observe(Ran{argv}) },
+		Command:    f.ranRsync,
 	}.Run(ctx)
 	f.sent += stats.Sent
 	f.received += stats.Received

@@ -86,7 +86,7 @@ func (s *localSide) surveyState(v *survey, key string) error {
 	if err != nil {
 		return err
 	}
-	v.Stages = slices.DeleteFunc(runs, func(run string) bool { return run == "partial" })
+	v.Stages = slices.DeleteFunc(runs, func(run string) bool { return strings.HasPrefix(run, "partial") })
 	partial, err := os.ReadDir(filepath.Join(s.stagePath(key), "partial"))
 	v.Partial = len(partial) > 0
 	if errors.Is(err, fs.ErrNotExist) {

@@ -102,6 +102,14 @@ func (p *Pair) warn(format string, args ...any) {
 	p.o.Observe(Warned{fmt.Sprintf(format, args...)})
 }
 
+// ranRsync is told each rsync that is started; over ssh it is an execution of ssh as well.
+func (p *Pair) ranRsync(argv []string) {
+	if c, ok := p.remote.(interface{ Count() }); ok {
+		c.Count()
+	}
+	p.o.Observe(Ran{argv})
+}
+
 func (p *Pair) remoteName() string {
 	if p.remote == nil {
 		return ""

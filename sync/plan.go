@@ -69,9 +69,11 @@ func hasFileBelow(files verify.Manifest, dir string) bool {
 }
 
 // bytes is the size of all that is copied.
-func (p *plan) bytes() int64 {
+func (p *plan) bytes() int64 { return totalSize(p.copy) }
+
+func totalSize(entries []*verify.Entry) int64 {
 	var n int64
-	for _, e := range p.copy {
+	for _, e := range entries {
 		n += e.Size
 	}
 	return n

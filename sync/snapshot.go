@@ -143,8 +143,11 @@ func (p *Pair) hash(ctx context.Context, s *snapshot, want map[string]bool, algo
 	var failed error
 	phase := "hash " + s.side.Name()
 	err := s.side.Hash(ctx, s.survey.Live, algorithm, paths, func(path string, d verify.Digest, err error) {
-		if err != nil {
-			failed = hashFailure(s.side, path, err)
+		switch {
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, verify.ErrChanged):
+			return // it moves: no digest fits what was listed, and the next look will tell
+		case err != nil:
+			failed = fmt.Errorf("cannot read %s on %s: %w", strconv.Quote(path), s.side.Name(), err)
 			return
 		}
 		e := s.files.Find(path)
@@ -156,16 +159,6 @@ func (p *Pair) hash(ctx context.Context, s *snapshot, want map[string]bool, algo
 		err = failed
 	}
 	return err
-}
-
-// errVanished: a file was there when its directory was listed and is no longer.
-var errVanished = errors.New("a file vanished while it was read")
-
-func hashFailure(s side, path string, err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("cannot read %s on %s: %w", strconv.Quote(path), s.Name(), errVanished)
-	}
-	return fmt.Errorf("cannot read %s on %s: %w", strconv.Quote(path), s.Name(), err)
 }
 
 // logs compares the two event logs, which only ever grow.

@@ -117,28 +117,29 @@ func (t *transfer) copyFiles(ctx context.Context, p *plan, want []*verify.Entry,
 	if len(want)+len(dirs) == 0 {
 		return nil
 	}
-	var total int64
-	files := append([]string(nil), dirs...)
-	for _, e := range want {
-		files = append(files, e.Path)
-		total += e.Size
-	}
+	streams := split(want, t.o.Streams)
+	streams[0] = append(streams[0], dirs...)
+	total := totalSize(want)
 	basis := t.stage.earlier
 	if p.dst.survey.Exists {
 		basis = append([]string{p.dst.survey.Live}, basis...)
 	}
-	stats, err := remote.Transfer{
+	stats, err := runStreams(ctx, remote.Transfer{
 		From: p.src.side.Endpoint(), To: p.dst.side.Endpoint(),
 		FromDir: p.src.survey.Live, ToDir: t.stage.tree,
-		Files: files, Basis: basis,
+		Basis:      basis,
 		PartialDir: statePath(p.dst.side, "stage", t.key, "partial"),
 		Bwlimit:    t.bwlimit(),
 		Done:       func(it remote.Item) { done(it.Path) },
 		Progress:   func(n int64) { t.o.Observe(Progressed{Phase: "transfer", Done: n, Total: total, Files: len(want)}) },
-		Command:    func(argv []string) { t.o.Observe(Ran{argv}) },
-	}.Run(ctx)
+		Command:    t.ranRsync,
+	}, streams)
 	t.sent += stats.Sent
 	t.received += stats.Received
+	var rs *remote.RsyncError
+	if errors.As(err, &rs) && rs.Vanished() {
+		return nil // the next look at the source decides
+	}
 	return err
 }
 

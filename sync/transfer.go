@@ -54,10 +54,10 @@ func (p *Pair) Transfer(ctx context.Context, id string, d Direction, m Modes) (*
 func lineLost(err error) bool {
 	var rs *remote.RsyncError
 	if errors.As(err, &rs) {
-		return rs.Transient() || rs.Vanished()
+		return rs.Transient()
 	}
 	var conn *remote.ConnectError
-	return (errors.As(err, &conn) && conn.Reason == remote.Lost) || errors.Is(err, errVanished)
+	return errors.As(err, &conn) && conn.Reason == remote.Lost
 }
 
 func (p *Pair) redial(ctx context.Context, pause time.Duration) error {

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os/exec"
+	"strings"
+	"syscall"
+
+	"github.com/dnadesign-maintainers/usr/profiles"
+	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/sync"
+	"github.com/dnadesign-maintainers/usr/verify"
+)
+
+// The exit codes.
+const (
+	codeDone        = 0
+	codeDifference  = 1   // diff --exit-code or verify found a difference
+	codeUsage       = 2   // usage, configuration, bad id
+	codeUnreachable = 3   // remote unreachable: connection, authentication, a missing or too old tool
+	codeLocked      = 4   // lock not obtained in time
+	codeMismatch    = 5   // verification failed: nothing was promoted
+	codeRefused     = 6   // refused: diverged history, changes that would be lost, nothing there, unsafe entry
+	codeInterrupted = 7   // transfer interrupted: run the same command again
+	codeDeclined    = 8   // declined
+	codeOther       = 9   // anything else: disk full, permission, a bug
+	codeStopped     = 130 // interrupted by the user
+)
+
+// usageError is a mistake in the command line or in what surrounds it.
+type usageError struct{ why, hint string }
+
+func (e *usageError) Error() string { return e.why }
+
+// declinedError: the question was answered with no, or there was nobody to ask.
+type declinedError struct {
+	action string
+	asked  bool
+}
+
+func (e *declinedError) Error() string {
+	if e.asked {
+		return "cannot " + e.action + ": declined"
+	}
+	return "cannot " + e.action + ": it would change files, and there is no terminal to ask on"
+}
+
+// noMatchError: a glob means no dataset.
+type noMatchError struct{ pattern, side string }
+
+func (e *noMatchError) Error() string {
+	return fmt.Sprintf("cannot find datasets on %s: none matches %s", e.side, shown(e.pattern))
+}
+
+// stoppedError: the user stopped the command.
+type stoppedError struct{ err error }
+
+func (e *stoppedError) Error() string { return "cannot finish: stopped by the user" }
+func (e *stoppedError) Unwrap() error { return e.err }
+
+// failure is an error as users and scripts see it.
+type failure struct {
+	Code    int    `json:"code"`
+	Kind    string `json:"kind"`
+	Message string `json:"message"`
+	Hint    string `json:"hint"`
+}
+
+// fail says what went wrong and returns the exit code.
+func (a *app) fail(err error) int {
+	f := a.explain(err)
+	a.progress.stop()
+	if a.audit != nil {
+		_ = a.audit.write(document{Error: &f}) // what went wrong first is what is told
+	}
+	if a.format == jsonFormat {
+		_ = writeJSON(a.env.stdout, document{Error: &f})
+	}
+	fmt.Fprintf(a.env.stderr, "usr: error: %s\nusr: hint: %s\n", f.Message, f.Hint)
+	return f.Code
+}
+
+// explain is the one place where errors become exit codes, kinds and hints.
+func (a *app) explain(err error) failure {
+	code, kind, hint := a.classify(err)
+	message := safe(err.Error())
+	var listed *profiles.Error // breaks its lines itself
+	if errors.As(err, &listed) {
+		message = safeLines(err.Error())
+	}
+	return failure{Code: code, Kind: kind, Message: message, Hint: safe(hint)}
+}
+
+func (a *app) classify(err error) (code int, kind, hint string) {
+	var (
+		usage       *usageError
+		stopped     *stoppedError
+		declined    *declinedError
+		noMatch     *noMatchError
+		badID       *sync.IDError
+		root        *sync.RootError
+		missing     *sync.MissingError
+		unsafe      *sync.UnsafeError
+		history     *sync.HistoryError
+		mismatch    *sync.MismatchError
+		space       *sync.SpaceError
+		device      *sync.DeviceError
+		interrupted *sync.InterruptedError
+		noUndo      *sync.NothingToUndoError
+		noHash      *sync.NoHashError
+		connect     *remote.ConnectError
+		tool        *remote.ToolError
+		lock        *remote.LockError
+		noise       *remote.NoiseError
+		rsync       *remote.RsyncError
+		path        *remote.PathError
+		onRemote    *remote.Error
+		profile     *profiles.Error
+		unknown     *profiles.UnknownError
+		taken       *profiles.ExistsError
+		pattern     *verify.PatternError
+		parquet     *verify.ParquetError
+		damage      *verify.DamageError
+		events      *verify.EventError
+	)
+	switch {
+	case errors.As(err, &stopped), errors.Is(err, context.Canceled):
+		return codeStopped, "stopped", a.hintStopped()
+	case errors.As(err, &usage):
+		return codeUsage, "usage", usage.hint
+	case errors.As(err, &declined):
+		return codeDeclined, "declined", a.hintDeclined(declined)
+	case errors.As(err, &noMatch):
+		return codeRefused, "missing", "list the ids with `" + a.listCommand(noMatch.side) + "`"
+	case errors.As(err, &badID):
+		return codeUsage, "id", "an id is a path of one or two names below the root, such as densegen/my_dataset; list them with `" + a.command("datasets") + "`"
+	case errors.As(err, &interrupted):
+		return codeInterrupted, "interrupted", "run the same command again: what has arrived is kept and not sent twice"
+	case errors.As(err, &mismatch):
+		return codeMismatch, "verification", a.hintMismatch(mismatch)
+	case errors.As(err, &history):
+		return codeRefused, "history", a.hintHistory(history)
+	case errors.As(err, &missing):
+		return codeRefused, "missing", a.hintMissing(missing)
+	case errors.As(err, &unsafe):
+		return codeRefused, "unsafe", "replace or remove them on " + unsafe.Side + " (symlinks, devices, pipes and sockets are never transferred), or add them to the remote's `ignore` patterns"
+	case errors.As(err, &noUndo):
+		return codeRefused, "nothing-to-undo", a.hintNoUndo(noUndo)
+	case errors.As(err, &lock):
+		return codeLocked, "lock", "wait until the other program is done and run the same command again, or wait longer with --lock-timeout 30m"
+	case errors.As(err, &space):
+		return codeOther, "space", "make room on " + space.Side + ", for instance among the kept trees in .usr-sync/generations, then run the same command again"
+	case errors.As(err, &device):
+		return codeOther, "device", "keep the dataset on the file system of its root: .usr-sync must be able to change places with it"
+	case errors.As(err, &root):
+		return codeUsage, "root", "give an existing directory with --root, or the remote's base_dir in the remotes file (`" + a.command("remotes", "list") + "`)"
+	case errors.As(err, &unknown):
+		return codeUsage, "config", a.hintUnknown(unknown)
+	case errors.As(err, &taken):
+		return codeUsage, "config", "remove it first with `" + a.command("remotes", "remove", taken.Name) + "`, or choose another name"
+	case errors.As(err, &profile):
+		return codeUsage, "config", a.hintProfile(profile)
+	case errors.As(err, &pattern):
+		return codeUsage, "config", "correct the `ignore` patterns of the remote in the remotes file"
+	case errors.As(err, &path):
+		return codeUsage, "path", "rename the file or directory, or correct base_dir and repo_root in the remotes file"
+	case errors.As(err, &tool):
+		return codeUnreachable, "tool", hintTool(tool.Tool, tool.Where)
+	case errors.As(err, &noHash):
+		return codeUnreachable, "tool", "install openssl or coreutils on " + noHash.Side
+	case errors.As(err, &noise):
+		return codeUnreachable, "noise", "make the start-up files of the login shell print nothing when the shell is not interactive (~/.bashrc, ~/.cshrc)"
+	case errors.As(err, &connect):
+		return codeUnreachable, "connection", a.hintConnect(connect)
+	case errors.As(err, &rsync):
+		return a.classifyRsync(rsync)
+	case errors.As(err, &parquet):
+		return codeMismatch, "parquet", "compare the bytes instead: --verify hash"
+	case errors.As(err, &damage), errors.As(err, &events):
+		return codeOther, "damage", "look at what is left with `" + a.doingCommand("verify") + "`"
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return codeOther, "space", "make room (`df -h`, `quota -s`), then run the same command again"
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return codeOther, "permission", "check owner and mode of what is named above"
+	case errors.As(err, &onRemote):
+		return codeOther, "remote", a.hintDoctor()
+	case errors.Is(err, exec.ErrNotFound):
+		return codeUnreachable, "tool", "install it, or put it on the PATH"
+	}
+	return codeOther, "other", "run the same command again with --print-commands -v to see where it stops"
+}
+
+// classifyRsync: what its exit code hides, its messages tell.
+func (a *app) classifyRsync(err *remote.RsyncError) (code int, kind, hint string) {
+	switch {
+	case err.ToolMissing() && errors.Is(err, exec.ErrNotFound):
+		return codeUnreachable, "tool", hintTool("rsync", "this host")
+	case err.ToolMissing():
+		return codeUnreachable, "tool", hintTool("rsync", a.remoteName())
+	case err.Noise():
+		return codeUnreachable, "noise", "make the start-up files of the login shell print nothing when the shell is not interactive (~/.bashrc, ~/.cshrc)"
+	case err.NoSpace():
+		return codeOther, "space", "make room at the destination, then run the same command again"
+	case err.ReadOnly(), err.Permission():
+		return codeOther, "permission", "check owner and mode of the files named above on both sides"
+	case err.Transient(), err.Vanished():
+		return codeInterrupted, "interrupted", "run the same command again: what has arrived is kept and not sent twice"
+	}
+	return codeOther, "rsync", "run the same command again with --print-commands to see what rsync is asked for"
+}
+
+// lastWord makes one line of several, for tables.
+func lastWord(err error) string {
+	return safe(strings.ReplaceAll(err.Error(), "\n", " "))
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"github.com/dnadesign-maintainers/usr/profiles"
+	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/sync"
+)
+
+// shellWord quotes a word for the user's shell where that is needed.
+func shellWord(s string) string { return remote.CommandLine([]string{s}) }
+
+// doingCommand is a command on the dataset and remote at hand.
+func (a *app) doingCommand(action string, flags ...string) string {
+	words := append([]string{action}, flags...)
+	words = append(words, orElse(a.doing.dataset, "DATASET"))
+	return a.command(append(words, a.remoteName())...)
+}
+
+func (a *app) remoteName() string { return orElse(a.doing.remote, "REMOTE") }
+
+func orElse(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+func (a *app) listCommand(side string) string {
+	if side == here {
+		return a.command("datasets")
+	}
+	return a.command("datasets", side)
+}
+
+// here is how this side is called.
+const here = "local"
+
+func (a *app) hintStopped() string {
+	switch a.doing.action {
+	case "pull", "push":
+		return "nothing was promoted unless an audit was printed; run the same command again to go on where it stopped"
+	}
+	return "run the same command again"
+}
+
+func (a *app) hintDeclined(e *declinedError) string {
+	if e.asked {
+		return "look at the changes with `" + a.doingCommand("diff", "-v") + "`"
+	}
+	return "add -y to go on without being asked, or look first: `" + a.doingCommand("diff") + "`"
+}
+
+func (a *app) hintMismatch(e *sync.MismatchError) string {
+	if e.Moving {
+		return "nothing was changed; wait until the job that writes there is done, then run the same command again"
+	}
+	return "nothing was changed; compare both sides with `" + a.doingCommand("verify") + "`, then run the same command again"
+}
+
+func (a *app) hintHistory(e *sync.HistoryError) string {
+	other := "push"
+	if e.Direction == sync.Push {
+		other = "pull"
+	}
+	if e.Relation == sync.Diverged {
+		return "look at both with `" + a.doingCommand("diff", "-v") + "`; `" + a.doingCommand(string(e.Direction), "--force") +
+			"` takes the source's state (`usr undo` brings the other back)"
+	}
+	return "bring those changes over first with `" + a.doingCommand(other) + "`, or overwrite them with --force (`usr undo` brings them back)"
+}
+
+func (a *app) hintMissing(e *sync.MissingError) string {
+	switch {
+	case a.doing.action == "pull":
+		return "list what is there with `" + a.command("datasets", a.remoteName()) + "`; if only this side has it, `" + a.doingCommand("push") + "`"
+	case a.doing.action == "push":
+		return "list what is here with `" + a.command("datasets") + "`; if only the remote has it, `" + a.doingCommand("pull") + "`"
+	case a.doing.remote == "":
+		return "list what is here with `" + a.command("datasets") + "`"
+	}
+	return "list what is there with `" + a.command("datasets", a.remoteName()) + "`"
+}
+
+func (a *app) hintNoUndo(e *sync.NothingToUndoError) string {
+	if e.Changed {
+		return "keep the present state, or copy what you need out of .usr-sync/generations by hand"
+	}
+	return "look at what was done with `" + a.command("log", orElse(a.doing.dataset, "DATASET")) + "`"
+}
+
+func (a *app) hintUnknown(e *profiles.UnknownError) string {
+	if e.What == "preset" {
+		return "choose one of the presets named above, or leave --preset out"
+	}
+	if len(e.Known) == 0 {
+		return "add it with `" + a.command("remotes", "add", e.Name) + " …` or `" + a.command("remotes", "wizard") + "`"
+	}
+	return "list the remotes with `" + a.command("remotes", "list") + "`, or add this one with `" + a.command("remotes", "wizard") + "`"
+}
+
+func (a *app) hintProfile(e *profiles.Error) string {
+	if e.Path == "" {
+		return "see `usr remotes add --help` for what each value may be"
+	}
+	if !exists(e.Path) {
+		return "make one with `" + a.command("remotes", "wizard") + "`, or name another with --remotes-config FILE"
+	}
+	return "correct " + shown(e.Path) + ", or name another with --remotes-config FILE"
+}
+
+func hintTool(tool, where string) string {
+	on := "on " + where
+	if where == "this host" {
+		on = "here"
+	}
+	switch tool {
+	case "flock":
+		return "install flock (package util-linux) " + on
+	case "ssh":
+		return "install the OpenSSH client " + on
+	case "rsync":
+		return "install rsync 3.1.3 or later " + on + " (macOS: `brew install rsync`), or set rsync_path in the profile"
+	}
+	return "install " + tool + " " + on
+}
+
+func (a *app) hintDoctor() string {
+	return "check the remote with `" + a.command("remotes", "doctor", "--remote", a.remoteName()) + "`"
+}
+
+// hintConnect: what to try depends on how far ssh came.
+func (a *app) hintConnect(e *remote.ConnectError) string {
+	show := "`" + a.command("remotes", "show", a.remoteName()) + "`"
+	switch e.Reason {
+	case remote.UnknownHost:
+		return "check the host name in " + show + ", and whether a VPN is needed"
+	case remote.Auth:
+		return "open a connection that can be shared with `" + a.command("remotes", "warm-auth", "--remote", a.remoteName()) + "`, or check user and key in " + show
+	case remote.HostKey:
+		return "make sure that it is the right host, then accept its key: `ssh " + shellWord(orElse(e.Host, "HOST")) + "`"
+	case remote.Timeout, remote.Unreachable, remote.Refused:
+		return "check network and VPN, then host and port in " + show
+	case remote.Config:
+		return "correct ssh_config and ssh_options in " + show
+	case remote.Sessions:
+		return "close other sessions on the shared connection, or end it: `ssh -O exit " + shellWord(orElse(e.Host, "HOST")) + "`"
+	}
+	return a.hintDoctor()
+}

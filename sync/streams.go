@@ -1,0 +1,76 @@
+package sync
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	stdsync "sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/verify"
+)
+
+// split deals files out to n streams so that each has about the same bytes: the largest first, each to the stream
+// that has least so far. A file's own cost keeps many small files from gathering in one stream.
+func split(want []*verify.Entry, n int) [][]string {
+	n = max(1, min(n, len(want)))
+	const perFile = 4096
+	bySize := slices.SortedFunc(slices.Values(want), func(a, b *verify.Entry) int {
+		return cmp.Or(cmp.Compare(b.Size, a.Size), verify.ComparePaths(*a, *b))
+	})
+	streams, load := make([][]string, n), make([]int64, n)
+	for _, e := range bySize {
+		least := slices.Index(load, slices.Min(load))
+		streams[least] = append(streams[least], e.Path)
+		load[least] += e.Size + perFile
+	}
+	for _, s := range streams {
+		slices.Sort(s)
+	}
+	return streams
+}
+
+// runStreams runs one rsync a stream, all over the one connection. Each has a partial directory of its own, and
+// the callbacks of all are told one at a time.
+func runStreams(ctx context.Context, t remote.Transfer, streams [][]string) (remote.Stats, error) {
+	if len(streams) == 1 {
+		t.Files = streams[0]
+		return t.Run(ctx)
+	}
+	var mu stdsync.Mutex
+	var total remote.Stats
+	progress := make([]int64, len(streams))
+	done := t.Done
+	g, ctx := errgroup.WithContext(ctx)
+	for i, files := range streams {
+		one := t
+		one.Files = files
+		if i > 0 {
+			one.PartialDir = fmt.Sprintf("%s.%d", t.PartialDir, i+1)
+		}
+		one.Done = func(it remote.Item) { mu.Lock(); defer mu.Unlock(); done(it) }
+		one.Progress = func(n int64) {
+			mu.Lock()
+			defer mu.Unlock()
+			progress[i] = n
+			var sum int64
+			for _, p := range progress {
+				sum += p
+			}
+			t.Progress(sum)
+		}
+		g.Go(func() error {
+			stats, err := one.Run(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			total.Sent += stats.Sent
+			total.Received += stats.Received
+			return err
+		})
+	}
+	err := g.Wait()
+	return total, err
+}
