@@ -137,8 +137,15 @@ list() {
   if [ $lister = find ]; then
     find . -mindepth 1 -ignore_readdir_race -printf '%y %s %T@ %C@ %D %i %m %G %P\0'
   else # no NUL to be had: the token marks where a record begins
-    find . ! -name . -exec stat -f "@$token %p %z %Fm %Fc %d %i %g %N" {} +
+    find . ! -name . -exec stat -f "$record" {} +
   fi
+}
+record="@$token %p %z %Fm %Fc %d %i %g %N"
+do_stat() { # file
+  [ -e "$1" ] || [ -L "$1" ] || { ls -ld -- "$1" >/dev/null; exit 1; }
+  cd -- "${1%/*}/" || exit 1
+  if [ $lister = find ]; then find "./${1##*/}" -prune -printf '%y %s %T@ %C@ %D %i %m %G %p\0'
+  else stat -f "$record" "./${1##*/}"; fi
 }
 do_list() { list "$1"; }
 do_survey() { # root id key
@@ -231,8 +238,9 @@ do_run() { script=$(names); set +e; eval "$script"; }
 
 # -- changes --------------------------------------------------------------------------------------------------
 
-# like: group first, for that clears setgid; a group that this user may not give is let be.
-like() { mode=$1 gid=$2; shift 2; chgrp "$gid" "$@" 2>/dev/null || :; chmod "$mode" "$@"; }
+# like: group first, for that clears setgid; a group that this user may not give is let be. Without the zeros chmod
+# leaves setgid of directories alone.
+like() { m=$1 g=$2; shift 2; chgrp "$g" "$@" 2>/dev/null || :; chmod "00$m" "$@"; }
 # makestate: S and the directory of these names below it. In a root that a group writes to S is the group's as
 # well: whoever runs next must be able to recover what this run leaves.
 makestate() { # root name...
@@ -321,7 +329,7 @@ likewise() { # to
       is=$($modegroup "$d") || exit 1
       [ "$is" != "$($modegroup "$to/$d")" ] || continue
       chgrp "${is#*:}" "$to/$d" 2>/dev/null
-      chmod "${is%:*}" "$to/$d" || exit 1
+      chmod "00${is%:*}" "$to/$d" || exit 1
     done' sh "$1" "$modegroup"
 }
 do_link() { [ -d "$2" ] || enter "$2"; enter "$1"; place "$2" -lP ''; }
@@ -332,7 +340,7 @@ do_setdirs() { # dir mode gid
     mode=$1 gid=$2; shift 2
     for p do [ -d "$p" ] && [ ! -L "$p" ] || { echo "$p: Not a directory" >&2; exit 1; }; done
     chgrp "$gid" "$@" 2>/dev/null
-    exec chmod "$mode" "$@"' sh "$2" "$3"
+    exec chmod "00$mode" "$@"' sh "$2" "$3"
 }
 do_flush() { [ -d "$1" ] || enter "$1"; sync -f -- "$1" 2>/dev/null || sync; }
 erase() { # like rm -rf, also through directories without write permission
@@ -347,6 +355,19 @@ do_remove() { # root dir
   case $real/ in "$state"/*) ;; *) fail "a symbolic link leads out of $S";; esac
   erase "$2"
 }
+
+# A single file has its stage beside it, for it may lie outside the root.
+do_stagefile() { # file dir
+  mkdir -p -- "${1%/*}/"
+  [ -d "$2" ] || mkdir -m 700 -- "$2"
+}
+do_promotefile() { # dir file
+  do_flush "$1"
+  mvt "$1/${2##*/}" "$2"
+  harden "${2%/*}/"
+  do_dropfile "$1"
+}
+do_dropfile() { case $1 in /*.usr-stage) erase "$1";; *) fail "$1: it is not a stage";; esac; }
 
 # -- promotion, in a child of the main shell that shares the lock's descriptor ------------------------------------
 
@@ -420,7 +441,7 @@ switch() { # exchange allowed
 finish() { # key
   [ -d "$R" ] || return 0
   [ ! -e "$R/old" ] || mvt "$R/old" "$T"
-  if [ $replaces = 0 ] || [ $keep = 0 ]; then erase "$R"; return; fi
+  if [ $replaces = 0 ] || [ $keep = 0 ] || [ ! -d "$T" ]; then erase "$R"; return; fi
   if [ -d "$R/copies" ]; then
     cd -- "$R/copies"
     find . -type d -print0 | xargs -0 sh -c '

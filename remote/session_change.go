@@ -78,6 +78,22 @@ func (s *Session) Remove(ctx context.Context, root, dir string) error {
 	return s.do(ctx, request{verb: "remove", args: []string{root, dir}}, "remove "+escape(dir), nil)
 }
 
+// StageFile makes, or finds, the private directory dir beside a file, and the directories above it. The name of dir
+// ends in ".usr-stage".
+func (s *Session) StageFile(ctx context.Context, file, dir string) error {
+	return s.do(ctx, request{verb: "stagefile", args: []string{file, dir}}, "make a stage for "+escape(file), nil)
+}
+
+// PromoteFile flushes the file of the same name in dir, renames it over the file, and removes dir.
+func (s *Session) PromoteFile(ctx context.Context, dir, file string) error {
+	return s.do(ctx, request{verb: "promotefile", args: []string{dir, file}}, "promote "+escape(file), nil)
+}
+
+// DropFile removes what StageFile made.
+func (s *Session) DropFile(ctx context.Context, dir string) error {
+	return s.do(ctx, request{verb: "dropfile", args: []string{dir}}, "remove "+escape(dir), nil)
+}
+
 // Promotion says what is to take whose place: the staged tree of a run that of Live.
 type Promotion struct {
 	Key, Run   string

@@ -140,6 +140,16 @@ func (s *Session) List(ctx context.Context, dir string, got func(Entry)) error {
 	})
 }
 
+// Stat tells one name as List would, without following a symlink; its Path is the file's base name. An absent one
+// is fs.ErrNotExist.
+func (s *Session) Stat(ctx context.Context, file string) (e Entry, err error) {
+	err = s.do(ctx, request{verb: "stat", args: []string{file}}, "look at "+escape(file), func(r io.Reader) error {
+		return s.readList(bufio.NewReader(r), func(found Entry) { e = found })
+	})
+	e.Path = strings.TrimPrefix(e.Path, "./")
+	return e, err
+}
+
 func (s *Session) readList(r *bufio.Reader, got func(Entry)) error {
 	if s.facts.Lister == "stat" {
 		return readStat(r, "@"+s.conn.current().token+" ", got)

@@ -65,6 +65,9 @@ func stateKey(id string) string {
 	if strings.HasPrefix(key, ".") {
 		key = "%2E" + key[1:]
 	}
+	if base, ok := strings.CutSuffix(key, ".lock"); ok { // KEY.lock is the claim of KEY
+		key = base + "%2Elock"
+	}
 	const most = 160
 	if len(key) > most {
 		sum := sha256.Sum256([]byte(id))

@@ -17,7 +17,10 @@ type remoteSide struct {
 	s          *remote.Session
 }
 
-var _ side = (*remoteSide)(nil)
+var (
+	_ side     = (*remoteSide)(nil)
+	_ fileSide = (*remoteSide)(nil)
+)
 
 // newRemoteSide takes an absolute root and a connection, which is closed with the side.
 func newRemoteSide(name, root string, c *remote.Conn) side {
@@ -151,3 +154,20 @@ func (r *remoteSide) Datasets(ctx context.Context) ([]datasetInfo, error) {
 	}
 	return found, err
 }
+
+func (r *remoteSide) Stat(ctx context.Context, file string) (verify.Entry, error) {
+	e, err := r.s.Stat(ctx, file)
+	e.Path = file
+	return fromRemote(e), err
+}
+
+func (r *remoteSide) StageFile(ctx context.Context, file string) (string, error) {
+	dir := stageOf(file)
+	return dir, r.s.StageFile(ctx, file, dir)
+}
+
+func (r *remoteSide) PromoteFile(ctx context.Context, dir, file string) error {
+	return r.s.PromoteFile(ctx, dir, file)
+}
+
+func (r *remoteSide) DropFile(ctx context.Context, dir string) error { return r.s.DropFile(ctx, dir) }

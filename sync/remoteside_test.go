@@ -1,10 +1,15 @@
 package sync
 
 import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/remote/remotetest"
+	"github.com/dnadesign-maintainers/usr/verify"
 )
 
 // connectSide opens a side on a private sshd. XDG_RUNTIME_DIR keeps it from connections of the person who tests.
@@ -35,5 +40,41 @@ func TestRemoteSide(t *testing.T) {
 	}
 	if n := s.Executions(); n != 2 || server.Authentications() != 1 {
 		t.Errorf("%d ssh processes, %d authentications", n, server.Authentications())
+	}
+}
+
+// TestSingleFile does on both kinds of side what FILE mode does.
+func TestSingleFile(t *testing.T) {
+	far, _ := connectSide(t, t.TempDir(), remotetest.Options{})
+	for _, s := range []side{newLocalSide("local", t.TempDir()), far} {
+		file := filepath.Join(t.TempDir(), "a b", "it's.parquet")
+		f := s.(fileSide)
+		if _, err := f.Stat(t.Context(), file); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: looking at what is absent: %v", s.Name(), err)
+		}
+		dir, err := f.StageFile(t.Context(), file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "it's.parquet"), []byte("new"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if again, err := f.StageFile(t.Context(), file); again != dir || err != nil {
+			t.Errorf("%s: %q %v", s.Name(), again, err)
+		}
+		if err := f.PromoteFile(t.Context(), dir, file); err != nil {
+			t.Fatal(err)
+		}
+		e, err := f.Stat(t.Context(), file)
+		want, werr := verify.StatEntry(file)
+		if e != want || err != nil || werr != nil {
+			t.Errorf("%s: %+v %v, want %+v", s.Name(), e, err, want)
+		}
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: the stage is left: %v", s.Name(), err)
+		}
+		if err := f.DropFile(t.Context(), filepath.Dir(file)); err == nil {
+			t.Errorf("%s: dropped what is no stage", s.Name())
+		}
 	}
 }

@@ -19,7 +19,7 @@ func split(want []*verify.Entry, n int) [][]string {
 	n = max(1, min(n, len(want)))
 	const perFile = 4096
 	bySize := slices.SortedFunc(slices.Values(want), func(a, b *verify.Entry) int {
-		return cmp.Or(cmp.Compare(b.Size, a.Size), verify.ComparePaths(*a, *b))
+		return cmp.Or(cmp.Compare(b.Size, a.Size), cmp.Compare(a.Path, b.Path))
 	})
 	streams, load := make([][]string, n), make([]int64, n)
 	for _, e := range bySize {

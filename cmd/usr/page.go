@@ -1,0 +1,216 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/charmbracelet/lipgloss"
+	"github.com/charmbracelet/lipgloss/table"
+	"github.com/dustin/go-humanize"
+	"github.com/muesli/termenv"
+)
+
+// page collects the text of a result, so that nothing is printed of one that cannot be told to its end. Rich text
+// has rules and wraps at the width of the terminal; plain text has neither, and is stable for grep. Colour stands
+// beside a word that says the same, never alone.
+type page struct {
+	w        io.Writer
+	buf      bytes.Buffer
+	renderer *lipgloss.Renderer
+	rich     bool
+	width    int // 0: never wrap
+}
+
+func newPage(w io.Writer, rich, coloured bool) *page {
+	p := &page{w: w, rich: rich, renderer: lipgloss.NewRenderer(w)}
+	p.renderer.SetColorProfile(termenv.Ascii)
+	if coloured {
+		p.renderer.SetColorProfile(termenv.ANSI) // 16 colours, which the user's theme makes readable
+	}
+	return p
+}
+
+func (p *page) flush() error {
+	_, err := p.w.Write(p.buf.Bytes())
+	return err
+}
+
+// tone is what a word means for the reader.
+type tone int
+
+const (
+	neutral tone = iota
+	good
+	notable
+	bad
+	quiet
+	heading
+)
+
+func (p *page) style(t tone) lipgloss.Style {
+	s := p.renderer.NewStyle()
+	switch t {
+	case good:
+		return s.Foreground(lipgloss.ANSIColor(2)) // green
+	case notable:
+		return s.Foreground(lipgloss.ANSIColor(3)) // yellow
+	case bad:
+		return s.Foreground(lipgloss.ANSIColor(1)).Bold(true) // red
+	case quiet:
+		return s.Faint(true)
+	case heading:
+		return s.Bold(true)
+	}
+	return s
+}
+
+// line writes one line as it is.
+func (p *page) line(text string) { p.buf.WriteString(strings.TrimRight(text, " ") + "\n") }
+
+// gap separates blocks.
+func (p *page) gap() { p.buf.WriteByte('\n') }
+
+// fact writes "key: value", wrapped with an indent in rich text.
+func (p *page) fact(key, value string) { p.wrapped(key+": "+value, "", neutral) }
+
+// state writes "key: word" or "key: word, rest" with the word in its tone.
+func (p *page) state(key, word string, t tone, rest string) {
+	text := key + ": " + word
+	if rest != "" {
+		text += ", " + rest
+	}
+	p.wrapped(text, word, t)
+}
+
+// wrapped breaks at spaces and at nothing else, since ids and commands hold dashes.
+func (p *page) wrapped(text, word string, t tone) {
+	lines := []string{text}
+	if p.rich && p.width > 0 {
+		lines = wrap(text, p.width)
+	}
+	for _, l := range lines {
+		if word != "" && strings.Contains(l, word) {
+			l = strings.Replace(l, word, p.style(t).Render(word), 1)
+			word = ""
+		}
+		p.line(l)
+	}
+}
+
+func wrap(text string, width int) []string {
+	const indent = "  "
+	var lines []string
+	line := ""
+	for _, word := range strings.Split(text, " ") {
+		switch {
+		case line == "":
+			line = word
+		case lipgloss.Width(line)+1+lipgloss.Width(word) > width:
+			lines = append(lines, line)
+			line = indent + word
+		default:
+			line += " " + word
+		}
+	}
+	return append(lines, line)
+}
+
+// grid is a table. Columns whose heading is in right hold numbers.
+type grid struct {
+	head  []string
+	right map[int]bool
+	rows  [][]cell
+}
+
+type cell struct {
+	text string
+	tone tone
+}
+
+// row adds cells without a tone.
+func (g *grid) row(texts ...string) {
+	cells := make([]cell, len(texts))
+	for i, t := range texts {
+		cells[i] = cell{text: t}
+	}
+	g.rows = append(g.rows, cells)
+}
+
+// columns sets the headings; one that begins with ">" is right-aligned.
+func columns(heads ...string) *grid {
+	g := &grid{right: map[int]bool{}}
+	for i, h := range heads {
+		text, right := strings.CutPrefix(h, ">")
+		g.head, g.right[i] = append(g.head, text), right
+	}
+	return g
+}
+
+func (p *page) table(g *grid) {
+	out := p.render(g, 0)
+	if p.rich && p.width > 0 && lipgloss.Width(out) > p.width {
+		out = p.render(g, p.width)
+	}
+	for line := range strings.Lines(out) {
+		p.line(strings.TrimRight(line, "\n"))
+	}
+}
+
+func (p *page) render(g *grid, width int) string {
+	t := table.New().Border(lipgloss.NormalBorder()).
+		BorderTop(false).BorderBottom(false).BorderLeft(false).BorderRight(false).BorderColumn(false).
+		BorderHeader(p.rich).BorderStyle(p.renderer.NewStyle()).
+		Headers(g.head...).StyleFunc(func(row, col int) lipgloss.Style { return p.cellStyle(g, row, col) })
+	for _, row := range g.rows {
+		texts := make([]string, len(row))
+		for i, c := range row {
+			texts[i] = c.text
+		}
+		t.Row(texts...)
+	}
+	if width > 0 {
+		t.Width(width)
+	}
+	return t.Render()
+}
+
+func (p *page) cellStyle(g *grid, row, col int) lipgloss.Style {
+	s := p.renderer.NewStyle()
+	if row >= 0 && row < len(g.rows) && col < len(g.rows[row]) {
+		s = p.style(g.rows[row][col].tone)
+	} else if row == table.HeaderRow && p.rich {
+		s = p.style(heading)
+	}
+	if g.right[col] {
+		s = s.Align(lipgloss.Right)
+	}
+	if col < len(g.head)-1 {
+		s = s.PaddingRight(2)
+	}
+	return s
+}
+
+// number groups digits for people, and leaves them alone for grep.
+func (p *page) number(n int64) string {
+	if !p.rich {
+		return strconv.FormatInt(n, 10)
+	}
+	return strings.ReplaceAll(humanize.Comma(n), ",", " ")
+}
+
+func size(n int64) string {
+	if n < 0 {
+		return "?"
+	}
+	return humanize.Bytes(uint64(n))
+}
+
+// count is "1 file", "2 files".
+func (p *page) count(n int64, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return p.number(n) + " " + noun
+}

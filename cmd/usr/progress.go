@@ -1,0 +1,177 @@
+package main
+
+import (
+	"fmt"
+	stdsync "sync"
+	"time"
+
+	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/sync"
+)
+
+// progress tells on standard error what the engine does: one updating line on a terminal, else a line now and then;
+// and warnings as they come.
+type progress struct {
+	env      env
+	o        progressOptions
+	terminal bool
+
+	mu       stdsync.Mutex // guards what follows; the engine reports from several goroutines
+	step     sync.Step
+	last     sync.Progressed
+	began    time.Time // of the phase of last
+	drawn    bool      // a line stands on the terminal and has to be cleared
+	warnings []string
+	itemized []string
+
+	ending  chan struct{} // nil unless started
+	stopped chan struct{}
+}
+
+type progressOptions struct {
+	quiet    bool
+	commands bool // --print-commands
+	page     *page
+}
+
+const (
+	patience      = time.Second            // before anything is drawn
+	redrawEvery   = 200 * time.Millisecond // on a terminal
+	lineEvery     = 10 * time.Second       // elsewhere
+	clearTheLine  = "\r\x1b[K"
+	commandPrefix = "+ "
+)
+
+func newProgress(e env, o progressOptions) *progress {
+	return &progress{env: e, o: o, terminal: e.isTerminal(e.stderr)}
+}
+
+// start begins to draw, unless that is unwanted or begun already.
+func (p *progress) start() {
+	if p.o.quiet || p.ending != nil {
+		return
+	}
+	p.ending, p.stopped = make(chan struct{}), make(chan struct{})
+	go p.draw(p.ending, p.stopped)
+}
+
+// stop ends the drawing and clears the line.
+func (p *progress) stop() {
+	if p.ending == nil {
+		return
+	}
+	close(p.ending)
+	<-p.stopped
+	p.ending = nil
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
+}
+
+func (p *progress) draw(ending, stopped chan struct{}) {
+	defer close(stopped)
+	every := lineEvery
+	if p.terminal {
+		every = redrawEvery
+	}
+	began := time.Now()
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ending:
+			return
+		case <-ticker.C:
+			if time.Since(began) >= patience {
+				p.tick()
+			}
+		}
+	}
+}
+
+func (p *progress) tick() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	text := p.describe(time.Now())
+	if text == "" {
+		return
+	}
+	if !p.terminal {
+		fmt.Fprintln(p.env.stderr, "usr: "+text)
+		return
+	}
+	if width := p.env.width(p.env.stderr); width > 1 && len(text) >= width {
+		text = text[:width-1] // ASCII, all of it
+	}
+	fmt.Fprint(p.env.stderr, clearTheLine+text)
+	p.drawn = true
+}
+
+func (p *progress) clear() {
+	if p.drawn {
+		fmt.Fprint(p.env.stderr, clearTheLine)
+		p.drawn = false
+	}
+}
+
+// stepWords says what a step does, where its name does not.
+var stepWords = map[sync.Step]string{
+	sync.StepSurvey: "listing both sides", sync.StepRecover: "clearing up after an earlier run",
+	sync.StepCompare: "comparing", sync.StepClaim: "claiming the stage", sync.StepCopy: "copying",
+	sync.StepLock: "waiting for the dataset locks", sync.StepCatchUp: "catching up under the lock",
+	sync.StepLink: "linking what is unchanged", sync.StepVerify: "verifying the staged copy",
+	sync.StepFlush: "flushing to disk", sync.StepPromote: "promoting", sync.StepRecord: "recording",
+	sync.StepSettle: "settling", sync.StepRestamp: "stamping", sync.StepUnlock: "releasing locks",
+}
+
+// describe is the progress line.
+func (p *progress) describe(now time.Time) string {
+	if p.last.Phase == "" {
+		return stepWords[p.step]
+	}
+	text := p.last.Phase + " " + size(p.last.Done)
+	if p.last.Total > 0 {
+		text += " of " + size(p.last.Total)
+	}
+	elapsed := now.Sub(p.began).Seconds()
+	if elapsed < 1 || p.last.Done <= 0 {
+		return text
+	}
+	rate := float64(p.last.Done) / elapsed
+	text += ", " + size(int64(rate)) + "/s"
+	if left := float64(p.last.Total-p.last.Done) / rate; p.last.Total > 0 && left > 0 {
+		text += ", " + time.Duration(left*float64(time.Second)).Round(time.Second).String() + " left"
+	}
+	return text
+}
+
+// observe is the engine's observer.
+func (p *progress) observe(e sync.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch e := e.(type) {
+	case sync.StepBegan:
+		p.step, p.last = e.Step, sync.Progressed{}
+	case sync.Progressed:
+		if e.Phase != p.last.Phase {
+			p.began = time.Now()
+		}
+		p.last = e
+	case sync.Warned:
+		p.warnings = append(p.warnings, e.Text)
+		if !p.o.quiet {
+			p.say("usr: warning: " + safe(e.Text))
+		}
+	case sync.Ran:
+		if p.o.commands {
+			p.say(commandPrefix + remote.CommandLine(e.Argv))
+		}
+	case sync.Itemized:
+		p.itemized = append(p.itemized, e.Line)
+	}
+}
+
+func (p *progress) say(line string) {
+	p.clear()
+	fmt.Fprintln(p.env.stderr, line)
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/dnadesign-maintainers/usr/sync"
+	"github.com/dnadesign-maintainers/usr/verify"
+)
+
+// advice is how two sides stand to each other: a sentence, and the command that may come next ("" if none).
+type advice struct {
+	sentence string
+	next     []string // words of the command
+	note     string   // what the command is, such as "a fast-forward"
+}
+
+// relationAdvice says it of a comparison; the report's changes still lie before us.
+func relationAdvice(p *page, r *sync.Report) advice {
+	switch r.Relation {
+	case sync.InSync:
+		return advice{sentence: "both sides hold the same content"}
+	case sync.LocalBehind:
+		return advice{sentence: r.Remote + " is " + lead(p, r, sync.Pull) + " ahead", next: []string{"pull", r.Dataset, r.Remote}, note: "a fast-forward"}
+	case sync.LocalAhead:
+		return advice{sentence: "this side is " + lead(p, r, sync.Push) + " ahead", next: []string{"push", r.Dataset, r.Remote}, note: "a fast-forward"}
+	case sync.RemoteOnly:
+		return advice{sentence: "only " + r.Remote + " has the dataset", next: []string{"pull", r.Dataset, r.Remote}, note: "a first copy"}
+	case sync.LocalOnly:
+		return advice{sentence: "only this side has the dataset", next: []string{"push", r.Dataset, r.Remote}, note: "a first copy"}
+	case sync.Diverged:
+		return advice{sentence: "both sides changed since they were last equal; pull and push refuse to choose, --force takes one side whole"}
+	case sync.Unrelated:
+		return advice{sentence: "both sides exist and differ, and no common history is known; pull or push makes one of them the truth"}
+	}
+	return advice{}
+}
+
+// lead is what the source of a transfer has more than its destination.
+func lead(p *page, r *sync.Report, d sync.Direction) string {
+	var parts []string
+	src, dst := r.Tables.Remote, r.Tables.Local
+	lines := r.Events.Remote - r.Events.Local
+	if d == sync.Push {
+		src, dst, lines = dst, src, -lines
+	}
+	if src != nil && dst != nil && src.Rows > dst.Rows {
+		parts = append(parts, p.count(src.Rows-dst.Rows, "row"))
+	}
+	for _, c := range r.Classes {
+		only := c.RemoteOnly
+		if d == sync.Push {
+			only = c.LocalOnly
+		}
+		if noun := leadNoun(c.Class); noun != "" && len(only) > 0 {
+			parts = append(parts, p.count(int64(len(only)), noun))
+		}
+	}
+	if lines > 0 {
+		parts = append(parts, p.count(lines, "event"))
+	}
+	if len(parts) == 0 {
+		parts = append(parts, p.count(int64(len(r.Changes)), "changed file"))
+	}
+	return and(parts)
+}
+
+func leadNoun(c verify.Class) string {
+	switch c {
+	case verify.Derived:
+		return "overlay file"
+	case verify.Snapshots:
+		return "snapshot"
+	case verify.Auxiliary:
+		return "auxiliary file"
+	}
+	return ""
+}
+
+// and joins as people do: a, b and c.
+func and(parts []string) string {
+	if len(parts) < 2 {
+		return strings.Join(parts, "")
+	}
+	last := len(parts) - 1
+	return strings.Join(parts[:last], ", ") + " and " + parts[last]
+}
+
+func relationTone(r sync.Relation) tone {
+	switch r {
+	case sync.InSync:
+		return good
+	case sync.Diverged, sync.Unrelated:
+		return bad
+	}
+	return notable
+}
