@@ -129,8 +129,13 @@ func (c *Conn) current() *link {
 	return c.link
 }
 
-// Ready waits until the host has answered. It is for callers that opened lazily.
-func (c *Conn) Ready(ctx context.Context) error { return c.session.Ping(ctx) }
+// Ready waits until the host has answered. It is for callers that opened lazily, and costs nothing later on.
+func (c *Conn) Ready(ctx context.Context) error {
+	if c.session.ready.Load() {
+		return nil
+	}
+	return c.session.wait(ctx)
+}
 
 // Session is the shell on the host.
 func (c *Conn) Session() *Session { return c.session }
@@ -156,14 +161,16 @@ func (c *Conn) Endpoint() Endpoint {
 	if c.target.TransferHost != "" && c.target.TransferHost != c.target.Host {
 		return c.bulk.endpoint(c)
 	}
-	if err := c.Ready(context.Background()); err != nil {
-		c.bulk.err = err
-	}
+	c.bulk.fail(c.Ready(context.Background()))
 	return c.endpoint(c.target.Host, c.current())
 }
 
 // EndpointError is why the last Endpoint does not work; nil if nothing is known against it.
-func (c *Conn) EndpointError() error { return c.bulk.err }
+func (c *Conn) EndpointError() error {
+	c.bulk.mu.Lock()
+	defer c.bulk.mu.Unlock()
+	return c.bulk.err
+}
 
 func (c *Conn) endpoint(host string, l *link) Endpoint {
 	if c.target.User != "" {

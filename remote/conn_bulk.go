@@ -11,13 +11,20 @@ import (
 type bulk struct {
 	once stdsync.Once
 	link *link
+	mu   stdsync.Mutex
 	err  error
+}
+
+func (b *bulk) fail(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.err = err
 }
 
 // endpoint connects at first use: a command that moves nothing does not ask for a second authentication. rsync says
 // what is wrong with an endpoint that has no connection behind it; err knows better.
 func (b *bulk) endpoint(c *Conn) Endpoint {
-	b.once.Do(func() { b.err = b.dial(c) })
+	b.once.Do(func() { b.fail(b.dial(c)) })
 	return c.endpoint(c.target.TransferHost, b.link)
 }
 
@@ -37,6 +44,7 @@ func (b *bulk) dial(c *Conn) error {
 	lines := bufio.NewScanner(l.out)
 	for lines.Scan() {
 		if lines.Text() == token {
+			l.raw.SetReadDeadline(time.Time{})
 			return nil
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 	stdsync "sync"
 	"syscall"
 	"time"
@@ -160,22 +161,32 @@ func (l *link) failure(t Target, host string, otherwise Reason) *ConnectError {
 
 // output runs ssh for what it prints, which is for -G alone.
 func (c *Conn) output(ctx context.Context, args []string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	plain := c.command(args, false)
-	cmd := exec.CommandContext(ctx, plain.Path)
+	cmd := c.command(args, false)
+	var out strings.Builder
+	cmd.Stdout = &out
 	said := &tail{}
-	cmd.Args, cmd.Env, cmd.SysProcAttr, cmd.Stderr, cmd.WaitDelay = plain.Args, plain.Env, plain.SysProcAttr, said, time.Second
-	out, err := cmd.Output()
-	if ctx.Err() != nil {
-		return "", context.Cause(ctx)
+	err := runFor(ctx, cmd, said)
+	if cause := context.Cause(ctx); cause != nil {
+		return "", cause
 	}
 	if err != nil {
 		e := &ConnectError{Target: c.target.Name, Host: c.target.Host, Status: cmd.ProcessState.ExitCode()}
 		e.Reason, e.Detail = classify(said.String(), Config)
 		return "", e
 	}
-	return string(out), nil
+	return out.String(), nil
+}
+
+// runFor runs an ssh that answers at once and reaches no network, to its end or that of the context.
+func runFor(ctx context.Context, cmd *exec.Cmd, said *tail) error {
+	cmd.Stderr, cmd.WaitDelay = said, time.Second
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { cmd.Process.Kill() })()
+	return cmd.Wait()
 }
 
 // tail keeps the last few kilobytes of what ssh says.

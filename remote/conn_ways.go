@@ -27,7 +27,7 @@ func (c *Conn) findWays(ctx context.Context) ([]way, error) {
 		return nil, err
 	}
 	kept, err := c.target.keptSocket(c.env("XDG_RUNTIME_DIR"))
-	if err != nil && c.target.ControlPersist > 0 {
+	if c.target.ControlPersist > 0 && err != nil {
 		return nil, err
 	}
 	var ways []way
@@ -64,16 +64,18 @@ func (t Target) keptSocket(runtime string) (string, error) {
 	if runtime != "" && len(runtime) < longestSocket-24 {
 		dir = filepath.Join(runtime, "usr")
 	}
-	if err := ownDirectory(dir); err != nil {
+	if err := ownDirectory(dir, t.ControlPersist > 0); err != nil {
 		return "", err
 	}
 	sum := sha256.Sum256([]byte(fmt.Sprintf("%q", t.questionArgs())))
 	return filepath.Join(dir, hex.EncodeToString(sum[:8])), nil
 }
 
-func ownDirectory(dir string) error {
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("cannot keep a connection: %w", err)
+func ownDirectory(dir string, create bool) error {
+	if create {
+		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("cannot keep a connection: %w", err)
+		}
 	}
 	fi, err := os.Lstat(dir)
 	if err != nil {
@@ -140,12 +142,13 @@ func lookup(env []string, name string) string {
 	if env == nil {
 		return os.Getenv(name)
 	}
+	last := ""
 	for _, e := range env {
 		if value, ok := strings.CutPrefix(e, name+"="); ok {
-			return value
+			last = value // as os/exec has it
 		}
 	}
-	return ""
+	return last
 }
 
 // findSSH searches the PATH that the children get.

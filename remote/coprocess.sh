@@ -17,7 +17,7 @@ if stat -c %i / >/dev/null 2>&1; then
 else
   modegroup='stat -f %Mp%Lp:%g --'
   about() { # the few formats that are used, in BSD's words
-  case $1 in %d) f=%d;; %i) f=%i;; %Y) f=%m;; *) f='%Mp%Lp %g';; esac
+  case $1 in %d) f=%d;; %i) f=%i;; %Y) f=%Fm;; *) f='%Mp%Lp %g';; esac
   shift; stat -f "$f" -- "$@"; }
 fi
 if find / -prune -printf x >/dev/null 2>&1; then lister=find; else lister=stat; fi
@@ -184,19 +184,28 @@ hasher() { # algorithm: $small for many little files, $large for bytes; both pri
   esac
   [ -n "$small" ] || fail "there is no tool for $1"
 }
-# hash_some: the names that find's conditions select, in batches. Tools that do not write line by line themselves are
-# made to, for the lines of two processes meet here.
-hash_some() { # batch tool condition...
-  batch=$1 tool=$2; shift 2
-  names | xargs -0 -n 5000 sh -c 'c=$1; shift; exec find "$@" -prune -type f $c -print0' sh "$*" 2>/dev/null |
-  case $tool in
-  b3sum*|sha256sum*) xargs -0 -n "$batch" -P 2 $tool;;
-  *) xargs -0 -n "$batch" -P 2 sh -c "$tool"' "$@" | while IFS= read -r l; do printf "%s\n" "$l"; done' sh;;
+# pick: those of the names on standard input that find's conditions hold for. The names are ordinary ones.
+pick() { xargs -0 -n 5000 sh -c 'c=$1; shift; exec find "$@" -prune $c' sh "$*" 2>/dev/null; }
+lines() { printf '%s\n' "$1" | tr '\n' '\0'; }
+# batches: tools that do not write line by line themselves are made to, for the lines of two processes meet here.
+batches() { # size tool
+  case $2 in
+  b3sum*|sha256sum*) xargs -0 -n "$1" -P 2 $2;;
+  *) xargs -0 -n "$1" -P 2 sh -c "$2"' "$@" | while IFS= read -r l; do printf "%s\n" "$l"; done' sh;;
   esac
 }
 do_hash() { # algorithm dir, ordinary names: lines in any order, bad ones among them; what is missing is asked again
   hasher "$1"; enter "$2"
-  { hash_some 1 "$large" -size +16383; hash_some 16 "$large" -size +127 -size -16384; hash_some 500 "$small" -size -128; } 2>/dev/null || :
+  set +e
+  exec 2>/dev/null
+  big=$(names | pick '(' -size +127 -o ! -type f ')')
+  if [ -z "$big" ]; then names | batches 500 "$small"; return 0; fi
+  huge=$(lines "$big" | pick -type f -size +16383)
+  [ -z "$huge" ] || lines "$huge" | batches 1 "$large"
+  some=$(lines "$big" | pick -type f -size -16384)
+  [ -z "$some" ] || lines "$some" | batches 16 "$large"
+  names | pick -type f -size -128 -print0 | batches 500 "$small"
+  return 0
 }
 do_hash1() { # algorithm dir, any names: a line for each in the same order, which begins with ! for an error
   hasher "$1"; enter "$2"

@@ -66,7 +66,7 @@ func (e *LockError) Error() string {
 type NoiseError struct{ Target, Text string }
 
 func (e *NoiseError) Error() string {
-	return fmt.Sprintf("cannot talk to %s: its login shell prints %q", e.Target, e.Text)
+	return fmt.Sprintf(`cannot talk to %s: its login shell prints "%s"`, e.Target, e.Text)
 }
 
 // Error is a request that the remote shell carried out and that failed there. It unwraps to fs.ErrNotExist,

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	stdsync "sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,6 +21,7 @@ type Session struct {
 
 	mu      stdsync.Mutex // one request at a time
 	greeted bool
+	ready   atomic.Bool // greeted in good order
 	noise   string
 	facts   Facts
 	err     error // why there is no session any more
@@ -63,25 +65,20 @@ const (
 	reuseTimeout = 10 * time.Second
 )
 
+// wait waits for the greeting.
+func (s *Session) wait(ctx context.Context) error { return s.do(ctx, request{}, "connect", nil) }
+
 // Ping is a round trip.
 func (s *Session) Ping(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.greeted && s.err == nil {
-		return s.exchange(ctx, request{verb: "run"}, "reach it", nil)
-	}
-	return s.exchange(ctx, request{}, "reach it", nil)
+	return s.do(ctx, request{verb: "run"}, "reach the host", nil)
 }
 
 // Facts are the host's.
 func (s *Session) Facts(ctx context.Context) (Facts, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var err error
-	if !s.greeted || s.err != nil {
-		err = s.exchange(ctx, request{}, "reach it", nil)
+	if err := s.conn.Ready(ctx); err != nil {
+		return Facts{}, err
 	}
-	return s.facts, err
+	return s.facts, nil // never changed once the host has answered
 }
 
 // Noise is what the login shell printed before our shell began; "" is as it should be.
@@ -203,7 +200,9 @@ func (s *Session) greet(ctx context.Context, first []byte) error {
 		}
 		if err == nil {
 			s.greeted = true
-			return s.checkNoise()
+			err = s.checkNoise()
+			s.ready.Store(err == nil)
+			return err
 		}
 		if ctx.Err() != nil {
 			return err

@@ -2,10 +2,7 @@ package remote_test
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -87,35 +84,6 @@ func check(t *testing.T, err error) {
 }
 
 var background = context.Background()
-
-func TestOneConnection(t *testing.T) {
-	s := server(t, remotetest.Options{})
-	c := open(t, target(s), remote.Options{})
-	root, _ := dataset(t)
-	_, err := c.Session().Survey(background, root, "ns/ds", "ns%2Fds")
-	check(t, err)
-	if n := c.Executions(); n != 2 {
-		t.Errorf("%d ssh processes, want ssh -G and the master", n)
-	}
-	shell := c.Endpoint().Shell
-	out, err := exec.Command(shell[0], append(shell[1:], "cluster", "echo", "through the master")...).CombinedOutput()
-	if string(out) != "through the master\n" {
-		t.Errorf("a rider says %q, %v", out, err)
-	}
-	if n := s.Authentications(); n != 1 {
-		t.Errorf("%d authentications", n)
-	}
-	socket := shell[2]
-	check(t, c.Close())
-	if _, err := os.Stat(filepath.Dir(socket)); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the directory of the socket is left: %v", err)
-	}
-	out, err = exec.Command(shell[0], append(shell[1:], "cluster", "echo", "connected")...).CombinedOutput()
-	if err == nil || s.Authentications() != 1 {
-		t.Errorf("without master the rider says %q, %v; %d authentications", out, err, s.Authentications())
-	}
-	gone(t, s)
-}
 
 // gone waits for the end of everything that runs on the server.
 func gone(t *testing.T, s *remotetest.Server) {

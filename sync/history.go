@@ -9,7 +9,7 @@ import (
 // nextBase is the common base once the destination holds after: all classes in scope, and for the others what
 // the base before said of them.
 func (s *subject) nextBase(run string, after verify.Manifest) *base {
-	next := &base{Run: run}
+	next := &base{Run: run, Direction: s.direction}
 	for _, c := range synced {
 		if s.modes.inScope(c) || s.base.covers(c) {
 			next.Classes = append(next.Classes, c)
@@ -35,13 +35,13 @@ func (s *subject) nextBase(run string, after verify.Manifest) *base {
 func (s *subject) recordEqual(p *plan) error {
 	next := s.nextBase(newRun(s.o.Now()), p.dst.files)
 	if s.base != nil && slices.Equal(s.base.Classes, next.Classes) && sameContent(s.base.Files, next.Files) {
-		return nil
+		return s.store.dropPending(s.id, s.remote.Name())
 	}
 	name := s.remote.Name()
 	if err := s.store.putPending(s.id, name, s.algorithm, next); err != nil {
 		return err
 	}
-	return s.store.settlePending(s.id, name, true)
+	return s.store.settlePending(s.id, name, next.Run, true)
 }
 
 func sameContent(a, b verify.Manifest) bool {

@@ -176,7 +176,7 @@ func (s *localSide) finish(key string, j journal) error {
 	if _, err := os.Lstat(tree); errors.Is(err, fs.ErrNotExist) || !j.replaces || !j.keep {
 		return removeTree(run)
 	}
-	if err := moveFiles(copies, tree); err != nil {
+	if err := moveFiles(copies, tree, j.live); err != nil {
 		return err
 	}
 	if err := removeTree(copies); err != nil {
@@ -191,8 +191,9 @@ func (s *localSide) finish(key string, j journal) error {
 	return syncDirs(s.stagePath(key), s.generationsPath(key))
 }
 
-// moveFiles moves every file below from over its namesake below to.
-func moveFiles(from, to string) error {
+// moveFiles moves every file below from over its namesake below to, which live has as well. A namesake that live does
+// not have is what a writer without the lock put there since: it stays.
+func moveFiles(from, to, live string) error {
 	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) && path == from {
 			return nil
@@ -205,6 +206,13 @@ func moveFiles(from, to string) error {
 			return err
 		}
 		dst := filepath.Join(to, rel)
+		there, err := inodeOf(dst)
+		if err != nil {
+			return err
+		}
+		if shared, err := inodeOf(filepath.Join(live, rel)); there != 0 && shared != there {
+			return err
+		}
 		if err := os.MkdirAll(filepath.Dir(dst), 0o777); err != nil {
 			return err
 		}

@@ -26,6 +26,7 @@ type Options struct {
 	Ignore          []string // further patterns of files that are not data
 	KeepGenerations int
 	LockTimeout     time.Duration
+	RetryPauses     []time.Duration // before a lost line is dialled again, one each; nil for the usual ones
 	Bwlimit         string
 	Streams         int
 	NoExchange      bool             // behave as on a file system that cannot exchange directories

@@ -1,6 +1,10 @@
 package sync
 
 import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
 	"sort"
 	"strings"
 
@@ -99,20 +103,89 @@ func (p *plan) allowed(m Modes) error {
 	if p.direction == Push {
 		theirs, ahead = h.remote, LocalBehind
 	}
-	if h.relation == Diverged || h.relation == ahead {
-		return &HistoryError{Relation: h.relation, Direction: p.direction, Conflicting: h.clash, Disjoint: theirs}
+	if h.relation != Diverged && h.relation != ahead {
+		return nil
 	}
-	return nil
+	if damaged := p.damaged(); len(damaged) > 0 && subset(theirs, damaged) && subset(h.clash, damaged) {
+		return nil
+	}
+	return &HistoryError{Relation: h.relation, Direction: p.direction, Conflicting: h.clash, Disjoint: theirs}
+}
+
+// damaged lists the destination's files whose bytes changed since the common base though size and time stamp did
+// not. No writer does that, so that a transfer repairs them without being forced to.
+func (p *plan) damaged() []string {
+	if p.direction == Push {
+		return p.history.drift.Remote
+	}
+	return p.history.drift.Local
+}
+
+// subset tells whether all paths of a are in b, which is sorted.
+func subset(a, b []string) bool {
+	return !slices.ContainsFunc(a, func(path string) bool {
+		_, found := slices.BinarySearch(b, path)
+		return !found
+	})
+}
+
+// copied finds a file among those that the plan copies; nil if it is none of them.
+func (p *plan) copied(path string) *verify.Entry {
+	i, found := slices.BinarySearchFunc(p.copy, path, func(e *verify.Entry, path string) int { return strings.Compare(e.Path, path) })
+	if !found {
+		return nil
+	}
+	return p.copy[i]
+}
+
+// bookkeeping is what a transfer makes beside the files: directories, journal, locks.
+const bookkeeping = 64
+
+func (p *plan) inodes() int64 {
+	return int64(len(p.copy)+len(p.newDirs)+len(p.dst.dirs)+len(p.src.dirs)) + bookkeeping
 }
 
 // room says whether the destination can hold what the transfer writes: the copied files, and the copies of files
-// that a generation may not share with live.
-func (p *plan) room() error {
+// that a generation may not share with live. What dead runs have received already needs no room.
+func (s *subject) room(ctx context.Context, p *plan) error {
+	err := p.room(0, 0)
+	var full *SpaceError
+	if !errors.As(err, &full) || len(p.dst.survey.Stages) == 0 {
+		return err
+	}
+	bytes, files, lerr := s.received(ctx, p)
+	if lerr != nil {
+		return lerr
+	}
+	return p.room(bytes, files)
+}
+
+// received counts what the stages of dead runs hold of the plan's files.
+func (s *subject) received(ctx context.Context, p *plan) (bytes, files int64, err error) {
+	counted := map[string]bool{}
+	for _, run := range p.dst.survey.Stages {
+		old, err := p.dst.side.List(ctx, statePath(p.dst.side, "stage", s.key, run, "tree"))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return 0, 0, err
+		}
+		for _, e := range adoptable(p, old) {
+			if !counted[e.Path] {
+				counted[e.Path] = true
+				bytes, files = bytes+e.Size, files+1
+			}
+		}
+	}
+	return bytes, files, nil
+}
+
+func (p *plan) room(haveBytes, haveFiles int64) error {
 	s := p.dst.survey
 	if !s.SameFS {
 		return &DeviceError{Side: p.dst.side.Name(), Live: s.Live, State: statePath(p.dst.side)}
 	}
-	need := p.bytes()
+	need := p.bytes() - haveBytes
 	for i := range p.dst.files {
 		if p.dst.files[i].Class.InPlace() {
 			need += p.dst.files[i].Size
@@ -121,9 +194,7 @@ func (p *plan) room() error {
 	if s.FreeBytes >= 0 && need > s.FreeBytes {
 		return &SpaceError{Side: p.dst.side.Name(), Need: need, Free: s.FreeBytes, Unit: "bytes"}
 	}
-	const bookkeeping = 64 // directories, journal, locks
-	inodes := int64(len(p.copy)+len(p.newDirs)+len(p.dst.dirs)+len(p.src.dirs)) + bookkeeping
-	if s.FreeInodes >= 0 && inodes > s.FreeInodes {
+	if inodes := p.inodes() - haveFiles; s.FreeInodes >= 0 && inodes > s.FreeInodes {
 		return &SpaceError{Side: p.dst.side.Name(), Need: inodes, Free: s.FreeInodes, Unit: "inodes"}
 	}
 	return nil

@@ -2,9 +2,14 @@ package sync
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/dnadesign-maintainers/usr/verify"
@@ -28,6 +33,9 @@ func (t *transfer) complete(ctx context.Context, p *plan) error {
 		}
 		return dst.Copy(ctx, live, statePath(dst, "stage", t.key, t.run, "copies"), t.unshared(p))
 	})
+	if errors.Is(err, fs.ErrNotExist) { // removed without the lock since it was listed
+		return &movedError{paths: []string{err.Error()}}
+	}
 	if err != nil {
 		return err
 	}
@@ -81,14 +89,24 @@ func (t *transfer) verify(ctx context.Context, p *plan) error {
 			files = append(files, e)
 		}
 	}
-	var wrong []string
+	var wrong, moved []string
 	verify.Join(files, want, func(f, w *verify.Entry) {
-		if f == nil || w == nil || f.Kind != verify.File || !untouched(f, w) {
-			wrong = append(wrong, either(f, w).Path)
+		switch path := either(f, w).Path; {
+		case f != nil && w != nil && f.Kind == verify.File && untouched(f, w):
+		case f != nil && p.dst.files.Find(path) != nil && p.copied(path) == nil:
+			moved = append(moved, path) // live's own file, which somebody wrote to without the lock
+		default:
+			wrong = append(wrong, path)
 		}
 	})
 	if len(wrong) > 0 {
 		return &MismatchError{Paths: wrong}
+	}
+	if len(moved) > 0 {
+		return &movedError{paths: moved}
+	}
+	if err := t.verifyEvents(ctx, p); err != nil {
+		return err
 	}
 	if err := t.verifyTable(ctx, p); err != nil {
 		return err
@@ -144,6 +162,51 @@ func (t *transfer) verifyTable(ctx context.Context, p *plan) error {
 	return nil
 }
 
+// verifyEvents reads the lines that the destination's event log gains: each must be an event. A forced transfer
+// takes them as they are, and says so.
+func (t *transfer) verifyEvents(ctx context.Context, p *plan) error {
+	staged, old := t.stage.files.Find(eventsPath), p.dst.files.Find(eventsPath)
+	if p.copied(eventsPath) == nil || staged == nil || t.modes.levels()[verify.Events] != verify.Content || p.src.kept {
+		return nil
+	}
+	in := &rangeReader{ctx: ctx, side: p.dst.side, file: t.stage.tree + "/" + eventsPath, end: staged.Size}
+	if _, local := p.dst.side.(*localSide); !local { // the same bytes, and here
+		in.side, in.file = p.src.side, p.src.survey.Live+"/"+eventsPath
+	}
+	if old != nil && old.Size < staged.Size && !t.modes.Force { // history was found to hold: the rest is new
+		in.off = old.Size
+	}
+	_, err := verify.CheckEvents(in)
+	var bad *verify.EventError
+	if errors.As(err, &bad) && t.modes.Force {
+		t.warn("%v", err)
+		return nil
+	}
+	return err
+}
+
+// rangeReader reads a part of a side's file.
+type rangeReader struct {
+	ctx      context.Context
+	side     side
+	file     string
+	off, end int64
+}
+
+func (r *rangeReader) Read(b []byte) (int, error) {
+	const most = 1 << 20
+	n := min(int64(len(b)), r.end-r.off, most)
+	if n <= 0 {
+		return 0, io.EOF
+	}
+	got, err := r.side.ReadRange(r.ctx, r.file, r.off, n)
+	if err == nil && len(got) == 0 {
+		err = io.EOF
+	}
+	r.off += int64(len(got))
+	return copy(b, got), err
+}
+
 // generationInfo is what a kept tree says of itself, one line of JSON.
 type generationInfo struct {
 	Run     string    `json:"run"`
@@ -151,9 +214,20 @@ type generationInfo struct {
 	Dataset string    `json:"dataset"`
 	Remote  string    `json:"remote,omitempty"`
 	Time    time.Time `json:"time"`
-	Before  string    `json:"fingerprint_before"` // of this tree
-	After   string    `json:"fingerprint_after"`  // of the tree that replaced it
+	Hash    string    `json:"hash"`               // algorithm of the digests in the fingerprints
+	Before  string    `json:"fingerprint_before"` // of this tree; "" where not every digest was known
+	After   string    `json:"fingerprint_after"`  // of the tree that replaced it, likewise
+	Stamps  string    `json:"stamps_after"`       // the same by sizes and time stamps, which are always known
 	Base    string    `json:"base,omitempty"`     // run of the common base once this tree was replaced
+}
+
+// stamps is a fingerprint by size and modification time.
+func stamps(m verify.Manifest) string {
+	sum := sha256.New()
+	for i := range m {
+		fmt.Fprintf(sum, "%d %d %s\x00", m[i].Size, m[i].Mtime, m[i].Path)
+	}
+	return hex.EncodeToString(sum.Sum(nil))
 }
 
 // promote switches the destination to the stage and records the success. Up to the switch nothing outside the state
@@ -166,7 +240,8 @@ func (t *transfer) promote(ctx context.Context, p *plan, r *Report) error {
 	}
 	info := t.generationInfo(p, after, r.Action)
 	info.Remote, info.Base = name, t.run
-	err := t.switchTrees(ctx, p, info, func() error { return t.store.settlePending(t.id, name, true) })
+	t.switched = r
+	err := t.switchTrees(ctx, p, info, func() error { return t.store.settlePending(t.id, name, t.run, true) })
 	if err != nil {
 		return err
 	}
@@ -182,7 +257,7 @@ func (t *transfer) promote(ctx context.Context, p *plan, r *Report) error {
 
 func (t *transfer) generationInfo(p *plan, after verify.Manifest, action string) generationInfo {
 	return generationInfo{Run: t.run, Action: action, Dataset: t.id, Time: t.o.Now().UTC(),
-		Before: fingerprint(p.dst.files), After: fingerprint(after)}
+		Hash: t.algorithm, Before: fingerprint(p.dst.files), After: fingerprint(after), Stamps: stamps(after)}
 }
 
 // switchTrees promotes the stage, then carries in what a writer without a lock did meanwhile and lets record
@@ -192,7 +267,16 @@ func (t *transfer) switchTrees(ctx context.Context, p *plan, info generationInfo
 	if err != nil {
 		return err
 	}
-	if err := t.o.Observe.step(StepPromote, func() error { return t.swap(ctx, p, string(line)) }); err != nil {
+	err = t.o.Observe.step(StepPromote, func() error {
+		for _, s := range t.locks {
+			if err := s.Locked(ctx); err != nil {
+				return err
+			}
+		}
+		t.claimed = false // from here on the stage may hold the old tree
+		return t.swap(ctx, p, string(line))
+	})
+	if err != nil {
 		return err
 	}
 	return t.o.Observe.step(StepRecord, func() error {
@@ -209,14 +293,9 @@ func (t *transfer) partialPrints(p *plan, after verify.Manifest) Sides[string] {
 	return Sides[string]{Local: fingerprint(after), Remote: fingerprint(p.src.files)}
 }
 
-// swap is the fence: on a pull the source's lock is proved before the local exchange; on a push the exchange runs
-// inside the very shell that holds the lock.
+// swap comes right after the fence: on a pull the source's lock was proved before the local exchange; on a push the
+// exchange runs inside the very shell that holds the lock.
 func (t *transfer) swap(ctx context.Context, p *plan, info string) error {
-	for _, s := range t.locks {
-		if err := s.Locked(ctx); err != nil {
-			return err
-		}
-	}
 	return p.dst.side.Promote(ctx, promotion{
 		Key: t.key, Run: t.run, Live: p.dst.survey.Live, Carry: p.dst.carry, Keep: true, Info: info,
 		NoExchange: t.o.NoExchange,
@@ -231,6 +310,7 @@ func (t *transfer) settle(ctx context.Context, p *plan, after verify.Manifest) e
 		if err := dst.Settle(ctx, t.key, t.o.KeepGenerations); err != nil {
 			return err
 		}
+		t.claimed = true // there is no journal any more
 		return dst.Remove(ctx, statePath(dst, "stage", t.key))
 	})
 	if err != nil {
@@ -254,39 +334,4 @@ func (t *transfer) settle(ctx context.Context, p *plan, after verify.Manifest) e
 		t.rememberBoth()
 		return nil
 	})
-}
-
-// carryIn looks once more at the old tree: a writer that takes no lock may have changed it after it was listed.
-// New files are linked into live; a change to a file that was there before stays in the generation, and is said.
-func (t *transfer) carryIn(ctx context.Context, p *plan) {
-	if !p.dst.survey.Exists {
-		return
-	}
-	dst := p.dst.side
-	tree := statePath(dst, "generations", t.key, t.run, "tree")
-	old, err := dst.List(ctx, tree)
-	if err != nil {
-		t.warn("cannot look for late changes in %s: %v", tree, err)
-		return
-	}
-	var added, changed []string
-	verify.Join(old, p.dst.files, func(o, was *verify.Entry) {
-		switch {
-		case o == nil || o.Kind != verify.File || !t.classes.Class(o.Path).Synced():
-		case was == nil:
-			added = append(added, o.Path)
-		case o.Size != was.Size || o.Mtime != was.Mtime:
-			changed = append(changed, o.Path)
-		}
-	})
-	for _, path := range added {
-		if err := dst.Link(ctx, tree, p.dst.survey.Live, []string{path}); err != nil {
-			changed = append(changed, path)
-			continue
-		}
-		t.warn("%s: %s was written without the lock during the switch; carried into the new tree", dst.Name(), list([]string{path}))
-	}
-	if len(changed) > 0 {
-		t.warn("%s: %s changed without the lock during the switch; the late version is kept in %s", dst.Name(), list(changed), strings.TrimSuffix(tree, "/tree"))
-	}
 }

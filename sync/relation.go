@@ -29,7 +29,8 @@ const (
 // history is the relation with the paths that speak for it.
 type history struct {
 	relation             Relation
-	local, remote, clash []string // changed there only; changed on both sides
+	local, remote, clash []string        // changed there only; changed on both sides
+	drift                Sides[[]string] // changed there under the size and time stamp of the common base
 }
 
 // relate compares both sides path by path with their common base, as git does with a merge base. Where there is
@@ -46,7 +47,7 @@ func relate(v view, b *base, logs logOrder, levels verify.Levels, inScope func(v
 	verify.Join(v.local.files, v.remote.files, func(l, r *verify.Entry) {
 		if any := either(l, r); !inScope(any.Class) || (l != nil && r != nil && levels.Compare(l, r) == verify.Same) {
 			return
-		} else if any.Path == eventsPath {
+		} else if h.addDrift(l, r, b); any.Path == eventsPath {
 			h.addLog(logs)
 		} else {
 			based = based && b.covers(any.Class)
@@ -67,7 +68,20 @@ func either(a, b *verify.Entry) *verify.Entry {
 	return b
 }
 
+func (h *history) addDrift(l, r *verify.Entry, b *base) {
+	if b.drifted(l) {
+		h.drift.Local = append(h.drift.Local, l.Path)
+	}
+	if b.drifted(r) {
+		h.drift.Remote = append(h.drift.Remote, r.Path)
+	}
+}
+
+// addLog takes logs that are equal, and differ in their time stamps at most, for no change.
 func (h *history) addLog(logs logOrder) {
+	if logs == logsEqual {
+		return
+	}
 	h.add(eventsPath, logs == logsRemoteShorter || logs == logsForked, logs == logsLocalShorter || logs == logsForked)
 }
 

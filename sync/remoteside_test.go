@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/dnadesign-maintainers/usr/remote"
@@ -77,4 +78,48 @@ func TestSingleFile(t *testing.T) {
 			t.Errorf("%s: dropped what is no stage", s.Name())
 		}
 	}
+}
+
+// bsdStat is BSD's stat, as far as its formats are used, on this host's. sed's dollar keeps newlines in names.
+const bsdStat = `use strict;
+die "stat: illegal option\n" unless $ARGV[0] eq "-f";
+shift; my $format = shift; shift if @ARGV and $ARGV[0] eq "--";
+my $bad = 0;
+for my $name (@ARGV) {
+	my @s = lstat $name;
+	unless (@s) { warn "stat: $name: $!\n"; $bad = 1; next }
+	chomp(my $times = do { open my $p, "-|", "REAL", "-c", "%.9Y %.9Z", "--", $name; <$p> });
+	my ($m, $c) = split / /, $times;
+	my %v = (d => $s[0], i => $s[1], p => sprintf("%o", $s[2]), g => $s[5], z => $s[7], m => int $m, Fm => $m, Fc => $c,
+		Mp => sprintf("%o", $s[2] >> 9 & 7), Lp => sprintf("%03o", $s[2] & 0777), N => $name);
+	(my $line = $format) =~ s/%(Fm|Fc|Mp|Lp|[dipgzmN])/$v{$1}/g;
+	print "$line\n";
+}
+exit $bad;
+`
+
+// TestBSDSide is a remote without GNU's find, stat, cp and mv.
+func TestBSDSide(t *testing.T) {
+	bin := t.TempDir()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(remotetest.HidePath(bin, "b3sum", "sha256sum", "openssl"))
+	must(os.WriteFile(filepath.Join(bin, "stat.pl"), []byte(strings.ReplaceAll(bsdStat, "REAL", remotetest.Real("stat"))), 0o644))
+	must(remotetest.Shim(bin, "stat", remotetest.Real("perl")+" "+filepath.Join(bin, "stat.pl")+` "$@"`))
+	must(remotetest.Shim(bin, "sync", "[ $# = 0 ]"))
+	for program, unknown := range map[string][]string{
+		"find":  {"-printf", "-ignore_readdir_race"},
+		"cp":    {"--help", "--parents", "-t", "-lP"},
+		"mv":    {"--help", "-T", "-fT", "-nT", "-n", "--exchange"},
+		"chmod": {"--reference"},
+	} {
+		must(remotetest.Shim(bin, program, remotetest.Refuse(remotetest.Real(program), unknown...)))
+	}
+	root := t.TempDir()
+	s, _ := connectSide(t, root, remotetest.Options{Env: map[string]string{"PATH": bin}})
+	testSide(t, s, root)
 }

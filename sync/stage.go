@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"path"
+	"regexp"
 	stdsync "sync"
 
 	"golang.org/x/sync/errgroup"
@@ -54,18 +56,57 @@ func (t *transfer) adopt(ctx context.Context, p *plan, tree string) error {
 		return err
 	}
 	var paths []string
-	for _, e := range p.copy {
-		have := old.Find(e.Path)
-		if have == nil || have.Kind != verify.File || have.Size != e.Size || have.Mtime != e.Mtime {
-			continue
-		}
+	for _, e := range adoptable(p, old) {
 		if _, twice := t.stage.brought[e.Path]; !twice {
 			paths = append(paths, e.Path)
 			t.stage.brought[e.Path] = verify.Entry{} // adopted, not copied: a mismatch is copied, not failed
 		}
 	}
+	if err := t.savePartials(p, tree, old); err != nil {
+		return err
+	}
 	return p.dst.side.Link(ctx, tree, t.stage.tree, paths)
 }
+
+// adoptable lists what a dead run's tree holds of the plan's files, as far as size and time stamp tell. A run that
+// came near its end has linked live files into its tree: those are never taken, for rsync is to write beside them.
+func adoptable(p *plan, old verify.Manifest) []*verify.Entry {
+	var found []*verify.Entry
+	for _, e := range p.copy {
+		have := old.Find(e.Path)
+		if have == nil || have.Kind != verify.File || have.Size != e.Size || have.Mtime != e.Mtime {
+			continue
+		}
+		if live := p.dst.files.Find(e.Path); live == nil || live.Ino != have.Ino || live.Dev != have.Dev {
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+// savePartials hands what rsync had received of a file when it was killed outright, with no time to put it aside,
+// to the next rsync. Only this host's rsync dies with us; a remote one notices the end of its connection.
+func (t *transfer) savePartials(p *plan, tree string, old verify.Manifest) error {
+	local, ok := p.dst.side.(*localSide)
+	if !ok {
+		return nil
+	}
+	partial := statePath(local, "stage", t.key, "partial")
+	for i := range old {
+		dir, name := path.Split(old[i].Path)
+		m := temporaryName.FindStringSubmatch(name)
+		if m == nil || old[i].Kind != verify.File || old[i].Size == 0 || p.copied(dir+m[1]) == nil {
+			continue
+		}
+		if err := local.savePartial(tree+"/"+old[i].Path, partial, m[1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// temporaryName is how rsync names a file while it receives it.
+var temporaryName = regexp.MustCompile(`^\.(.+)\.[A-Za-z0-9]{6}$`)
 
 // missing lists the plan's files that the stage lacks or holds in another version, and whether any of them was
 // copied from the very version that the source still shows (which no honest copy can explain).
@@ -76,7 +117,8 @@ func (t *transfer) missing(p *plan) (lacking []*verify.Entry, wrong []string) {
 		if have != nil && t.holds(levels, e, have) {
 			continue
 		}
-		if b, ok := t.stage.brought[e.Path]; ok && have != nil && verify.SameStamp(&b, e) {
+		known := levels[e.Class] == verify.Stat || e.Digest.Known() // else it moved while it was read
+		if b, ok := t.stage.brought[e.Path]; ok && have != nil && known && verify.SameStamp(&b, e) {
 			wrong = append(wrong, e.Path)
 		}
 		lacking = append(lacking, e)

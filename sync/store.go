@@ -27,10 +27,11 @@ type store struct {
 
 // base is the common base of a dataset and a remote: the content that both sides had after the last success.
 type base struct {
-	Run     string          `json:"run"`
-	Classes []verify.Class  `json:"classes"` // those that were equal then
-	Files   verify.Manifest `json:"-"`
-	alg     string
+	Run       string          `json:"run"`
+	Direction Direction       `json:"direction,omitempty"` // of the transfer that made it common
+	Classes   []verify.Class  `json:"classes"`             // those that were equal then
+	Files     verify.Manifest `json:"-"`
+	alg       string
 }
 
 // covers tells whether the base says anything of a class. A nil base says nothing.
@@ -74,6 +75,15 @@ func (b *base) moved(e *verify.Entry, path string, levels verify.Levels) bool {
 
 func (s store) basePath(id, remote string) string {
 	return filepath.Join(s.dir, "base", remote, stateKey(id))
+}
+
+// drifted tells whether a file has other bytes than the base under the same size and time stamp.
+func (b *base) drifted(e *verify.Entry) bool {
+	if b == nil || e == nil {
+		return false
+	}
+	old := b.Files.Find(e.Path)
+	return old != nil && old.Size == e.Size && old.Mtime == e.Mtime && old.Digest.Known() && e.Digest.Known() && old.Digest != e.Digest
 }
 
 // base loads the common base; nil if there is none. A damaged one is as good as none, and is said by the error.
@@ -138,19 +148,28 @@ func (s store) putPending(id, remote, algorithm string, b *base) error {
 	})
 }
 
-// settlePending makes the pending base common, keeping the one before for an undo, or drops it.
-func (s store) settlePending(id, remote string, promoted bool) error {
+// settlePending makes the pending base of a run common, keeping the one before for an undo, or drops it where the
+// run promoted nothing. The pending base of another run is let be.
+func (s store) settlePending(id, remote, run string, promoted bool) error {
 	path := s.basePath(id, remote)
-	if !promoted {
-		return ignoreMissing(os.Remove(path + pendingSuffix))
-	}
-	if _, err := os.Stat(path + pendingSuffix); err != nil {
+	pending, err := readBase(path+pendingSuffix, "")
+	if err != nil {
 		return ignoreMissing(err)
+	}
+	if pending.Run != run {
+		return nil
+	}
+	if !promoted {
+		return s.dropPending(id, remote)
 	}
 	if err := ignoreMissing(os.Rename(path, path+previousSuffix)); err != nil {
 		return err
 	}
 	return os.Rename(path+pendingSuffix, path)
+}
+
+func (s store) dropPending(id, remote string) error {
+	return ignoreMissing(os.Remove(s.basePath(id, remote) + pendingSuffix))
 }
 
 const previousSuffix = "%previous"
@@ -189,7 +208,7 @@ func (s store) write(path string, fill func(io.Writer) error) error {
 	if err := s.makeParent(path); err != nil {
 		return err
 	}
-	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o600))
+	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o600), renameio.WithTempDir(filepath.Dir(path)))
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/dnadesign-maintainers/usr/verify"
 )
@@ -45,7 +46,7 @@ func (u *undo) do(ctx context.Context) (r *Report, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := plan.room(); err != nil {
+	if err := plan.room(0, 0); err != nil {
 		return nil, err
 	}
 	r = u.report(plan, "undo", DryRun)
@@ -57,10 +58,16 @@ func (u *undo) do(ctx context.Context) (r *Report, err error) {
 			return nil, err
 		}
 	}
-	if err := u.side.Claim(ctx, u.key, u.lockTimeout()); err != nil {
+	defer func() { u.leave(ctx, u.side, err) }()
+	stale, err := u.take(ctx, u.side)
+	if err != nil {
 		return nil, err
 	}
-	defer func() { u.leave(ctx, u.side, err) }()
+	if stale {
+		if err := u.findGeneration(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if err := u.o.Observe.step(StepLock, func() error { return u.lockBoth(ctx) }); err != nil {
 		return nil, err
 	}
@@ -137,8 +144,12 @@ func (u *undo) findGeneration(ctx context.Context) error {
 		return &NothingToUndoError{Side: u.side.Name(), Dataset: u.id}
 	}
 	gen := kept[0]
+	u.info = generationInfo{}
 	if err := json.Unmarshal([]byte(gen.Info), &u.info); err != nil {
 		return fmt.Errorf("cannot read what the generation %s on %s says of itself: %w", gen.Run, u.side.Name(), err)
+	}
+	if err := u.useHash(ctx, u.info.Hash); err != nil {
+		return err
 	}
 	entries, err := u.side.List(ctx, gen.Tree)
 	if err != nil {
@@ -153,10 +164,19 @@ func (u *undo) findGeneration(ctx context.Context) error {
 	if err := u.hash(ctx, u.old, allPaths(u.old.files), u.algorithm); err != nil {
 		return err
 	}
-	if u.info.Before != "" && fingerprint(u.old.files) != u.info.Before && !u.modes.Force {
+	if u.info.Before != "" && u.info.Hash == u.algorithm && fingerprint(u.old.files) != u.info.Before && !u.modes.Force {
 		return &MismatchError{Paths: []string{gen.Tree}}
 	}
 	return nil
+}
+
+// useHash settles on the algorithm of the generation's own fingerprints, where the side has it.
+func (u *undo) useHash(ctx context.Context, algorithm string) error {
+	theirs, err := u.side.Algorithms(ctx)
+	if err == nil && slices.Contains(theirs, algorithm) {
+		u.algorithm = algorithm
+	}
+	return err
 }
 
 // plan compares live with the kept tree. A live tree that is not what the promotion left is refused.
@@ -179,10 +199,22 @@ func (u *undo) plan(ctx context.Context) (*plan, error) {
 	if u.direction == Push {
 		u.known = view{local: u.old, remote: live}
 	}
-	if u.info.After != "" && fingerprint(live.files) != u.info.After && !u.modes.Force {
+	if !u.modes.Force && u.changedSince(live) {
 		return nil, &NothingToUndoError{Side: u.side.Name(), Dataset: u.id, Changed: true}
 	}
 	return makePlan(u.known, u.direction, history{}, u.modes), nil
+}
+
+// changedSince tells whether live is no longer what the promotion left. Where content does not speak, because a
+// partial transfer did not read all of it or another hash was in use, sizes and time stamps do.
+func (u *undo) changedSince(live *snapshot) bool {
+	switch {
+	case u.info.After != "" && u.info.Hash == u.algorithm:
+		return fingerprint(live.files) != u.info.After
+	case u.info.Stamps != "":
+		return stamps(live.files) != u.info.Stamps
+	}
+	return false
 }
 
 func (u *undo) live() *snapshot {

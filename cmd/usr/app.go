@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"io"
 	"strings"
@@ -18,7 +19,8 @@ type app struct {
 	progress *progress
 	audit    *auditFile // --audit-json-out, nil if not asked for
 	doing    doing
-	code     int // of a command that succeeded and yet has something to tell, such as a difference
+	answers  *bufio.Reader // of the user, made by the first question
+	code     int           // of a command that succeeded and yet has something to tell, such as a difference
 }
 
 // doing is what the command is about, for hints.

@@ -18,6 +18,7 @@ type cli struct {
 	Datasets   datasetsCmd   `cmd:"" help:"List the datasets here or on a remote."`
 	Log        logCmd        `cmd:"" help:"Show what was synced, newest first."`
 	Remotes    remotesCmd    `cmd:"" help:"Manage the profiles of remotes."`
+	Demo       demoCmd       `cmd:"" help:"Play the whole loop in a throw-away directory on this machine."`
 	Completion completionCmd `cmd:"" help:"Print the completion script of a shell."`
 	Version    versionCmd    `cmd:"" help:"Show the version of usr and of the tools it uses."`
 }

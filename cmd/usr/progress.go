@@ -35,11 +35,10 @@ type progressOptions struct {
 }
 
 const (
-	patience      = time.Second            // before anything is drawn
-	redrawEvery   = 200 * time.Millisecond // on a terminal
-	lineEvery     = 10 * time.Second       // elsewhere
-	clearTheLine  = "\r\x1b[K"
-	commandPrefix = "+ "
+	patience     = time.Second            // before anything is drawn
+	redrawEvery  = 200 * time.Millisecond // on a terminal
+	lineEvery    = 10 * time.Second       // elsewhere
+	clearTheLine = "\r\x1b[K"
 )
 
 func newProgress(e env, o progressOptions) *progress {
@@ -164,7 +163,7 @@ func (p *progress) observe(e sync.Event) {
 		}
 	case sync.Ran:
 		if p.o.commands {
-			p.say(commandPrefix + remote.CommandLine(e.Argv))
+			p.say(remote.CommandLine(e.Argv))
 		}
 	case sync.Itemized:
 		p.itemized = append(p.itemized, e.Line)
@@ -174,4 +173,11 @@ func (p *progress) observe(e sync.Event) {
 func (p *progress) say(line string) {
 	p.clear()
 	fmt.Fprintln(p.env.stderr, line)
+}
+
+// forget drops what was said of an earlier dataset.
+func (p *progress) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.step, p.last, p.warnings, p.itemized = "", sync.Progressed{}, nil, nil
 }

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/dnadesign-maintainers/usr/sync"
+)
+
+// completeCommand is what the completion scripts call: `usr __complete WORD… LAST` prints one candidate a line.
+const completeCommand = "__complete"
+
+type completionCmd struct {
+	Shell string `arg:"" enum:"bash,zsh,fish" help:"${enum}"`
+}
+
+var completionScripts = map[string]string{
+	"bash": `# usr completion for bash: source <(usr completion bash)
+_usr() {
+    local IFS=$'\n' cur="${COMP_WORDS[COMP_CWORD]}"
+    COMPREPLY=($(usr __complete "${COMP_WORDS[@]:1:COMP_CWORD-1}" "$cur" 2>/dev/null))
+}
+complete -o default -F _usr usr
+`,
+	"zsh": `#compdef usr
+# usr completion for zsh: source <(usr completion zsh)
+_usr() {
+    local -a candidates
+    candidates=("${(@f)$(usr __complete "${(@)words[2,CURRENT]}" 2>/dev/null)}")
+    [[ -n "${candidates[1]}" ]] && compadd -Q -- "${candidates[@]}" || _files
+}
+compdef _usr usr
+`,
+	"fish": `# usr completion for fish: usr completion fish | source
+function __usr_complete
+    set -l words (commandline -opc) (commandline -ct)
+    usr __complete $words[2..-1] 2>/dev/null
+end
+complete -c usr -a '(__usr_complete)'
+`,
+}
+
+// Run is called by kong.
+func (c *completionCmd) Run(_ context.Context, a *app) error {
+	_, err := fmt.Fprint(a.env.stdout, completionScripts[c.Shell])
+	return err
+}
+
+// complete prints the candidates for the last word. It never fails and never contacts a remote: a shell waits for it.
+func complete(ctx context.Context, words []string, e env) int {
+	a := newApp(e, nil)
+	parser, _, err := newParser(a)
+	if err != nil || len(words) == 0 {
+		return 0
+	}
+	last := words[len(words)-1]
+	for _, candidate := range a.candidates(ctx, parser.Model.Node, words[:len(words)-1], last) {
+		if strings.HasPrefix(candidate, last) && printable(candidate) {
+			fmt.Fprintln(e.stdout, candidate)
+		}
+	}
+	return 0
+}
+
+// candidates walks the tree along the words before the last one.
+func (a *app) candidates(ctx context.Context, node *kong.Node, before []string, last string) []string {
+	flags := append([]*kong.Flag(nil), node.Flags...)
+	position := 0
+	for i := 0; i < len(before); i++ {
+		word := before[i]
+		if strings.HasPrefix(word, "-") {
+			if f := findFlag(flags, word); f != nil && !f.IsBool() && !strings.Contains(word, "=") {
+				if i++; i == len(before) {
+					return a.flagValues(f)
+				}
+				a.takeFlag(f, before[i])
+			}
+			continue
+		}
+		if child := findChild(node, word); child != nil {
+			node = child
+			flags = append(flags, node.Flags...)
+		} else {
+			position++
+		}
+	}
+	if strings.HasPrefix(last, "-") {
+		return flagNames(flags)
+	}
+	if len(node.Children) > 0 {
+		return childNames(node)
+	}
+	return a.positionValues(ctx, node, position)
+}
+
+// takeFlag: root and remotes file decide what else can be named.
+func (a *app) takeFlag(f *kong.Flag, value string) {
+	switch f.Name {
+	case "root":
+		a.cli.Root = value
+	case "remotes-config":
+		a.cli.RemotesConfig = value
+	}
+}
+
+func findFlag(flags []*kong.Flag, word string) *kong.Flag {
+	name, _, _ := strings.Cut(strings.TrimLeft(word, "-"), "=")
+	for _, f := range flags {
+		if f.Name == name || (f.Short != 0 && string(f.Short) == name) {
+			return f
+		}
+	}
+	return nil
+}
+
+func findChild(node *kong.Node, word string) *kong.Node {
+	for _, child := range node.Children {
+		if child.Name == word {
+			return child
+		}
+		for _, alias := range child.Aliases {
+			if alias == word {
+				return child
+			}
+		}
+	}
+	return nil
+}
+
+func childNames(node *kong.Node) []string {
+	var names []string
+	for _, child := range node.Children {
+		if !child.Hidden {
+			names = append(names, child.Name)
+		}
+	}
+	return names
+}
+
+func flagNames(flags []*kong.Flag) []string {
+	names := []string{"--help"}
+	for _, f := range flags {
+		if f.Hidden || f.Name == "help" {
+			continue
+		}
+		names = append(names, "--"+f.Name)
+		if f.Tag.Negatable != "" {
+			names = append(names, "--no-"+f.Name)
+		}
+	}
+	return names
+}
+
+// flagValues are an enumeration's values or remote names; nothing leaves files to the shell.
+func (a *app) flagValues(f *kong.Flag) []string {
+	if f.Name == "remote" {
+		return a.remoteNames()
+	}
+	if f.Enum != "" {
+		return strings.Split(f.Enum, ",")
+	}
+	return nil
+}
+
+func (a *app) positionValues(ctx context.Context, node *kong.Node, position int) []string {
+	if position >= len(node.Positional) {
+		return nil
+	}
+	switch arg := node.Positional[position]; {
+	case arg.Name == "dataset":
+		return a.localIDs(ctx)
+	case arg.Name == "remote", arg.Name == "name" && node.Name != "add" && node.Name != "wizard":
+		return a.remoteNames()
+	case arg.Enum != "":
+		return strings.Split(arg.Enum, ",")
+	}
+	return nil
+}
+
+func (a *app) remoteNames() []string {
+	f, err := a.remotesFile()
+	if err != nil {
+		return nil
+	}
+	return f.Names()
+}
+
+func (a *app) localIDs(ctx context.Context) []string {
+	root, err := a.root()
+	if err != nil {
+		return nil
+	}
+	p, err := sync.Open(ctx, sync.Options{Root: root}, nil, sync.Reach{})
+	if err != nil {
+		return nil
+	}
+	defer p.Close()
+	ids, _ := p.IDs(ctx, false)
+	return ids
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/dnadesign-maintainers/usr/sync"
+)
+
+type logCmd struct {
+	Dataset string `arg:"" optional:"" help:"Id or dataset directory; without it, all."`
+	Lines   int    `short:"n" default:"0" placeholder:"N" help:"Show the newest N only."`
+}
+
+// Run is called by kong.
+func (c *logCmd) Run(_ context.Context, a *app) error {
+	a.doing.action = "log"
+	root, id := "", ""
+	var err error
+	if c.Dataset == "" {
+		root, err = a.root()
+	} else {
+		var s subject
+		s, err = a.dataset(c.Dataset)
+		root, id = s.root, s.id
+	}
+	if err != nil {
+		return err
+	}
+	entries, err := sync.Log(root, id)
+	if err != nil {
+		return fmt.Errorf("cannot read the log: %w", err)
+	}
+	if c.Lines > 0 && len(entries) > c.Lines {
+		entries = entries[:c.Lines]
+	}
+	return a.show(logList(entries))
+}
+
+type logList []sync.LogEntry
+
+func (l logList) data() any {
+	return struct {
+		Entries []sync.LogEntry `json:"entries"`
+	}{orEmpty([]sync.LogEntry(l))}
+}
+
+func (l logList) text(p *page, _ opt) {
+	if len(l) == 0 {
+		p.line("nothing has been synced here yet")
+		return
+	}
+	g := columns("time (UTC)", "action", "dataset", "remote", "state", ">+add", ">~mod", ">-del", ">bytes")
+	for _, e := range l {
+		n := func(i int) cell { return cell{text: p.number(int64(i))} }
+		g.rows = append(g.rows, []cell{{text: e.Time.UTC().Format(time.DateTime)}, {text: safe(e.Action)}, {text: shown(e.Dataset)},
+			{text: safe(e.Remote)}, {safe(string(e.State)), stateTone(e.State)}, n(e.Added), n(e.Modified), n(e.Deleted), {text: size(e.Bytes)}})
+	}
+	p.table(g)
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/sync"
+)
+
+// doMany does a job on every dataset that a glob means, over one connection, each its own transaction.
+func (a *app) doMany(ctx context.Context, j job, s subject) error {
+	p, err := a.open(ctx, s.root, j.args.Remote)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	ids, err := p.IDs(ctx, j.ofRemote)
+	if err != nil {
+		return err
+	}
+	if ids = matching(s.pattern, ids); len(ids) == 0 {
+		side := here
+		if j.ofRemote {
+			side = j.args.Remote
+		}
+		return &noMatchError{pattern: s.pattern, side: side}
+	}
+	sum := &summary{action: j.action, remote: j.args.Remote, command: a.command}
+	for i, id := range ids {
+		row := a.oneOfMany(p, j, id)
+		sum.rows = append(sum.rows, row)
+		if hopeless(row.err) || ctx.Err() != nil {
+			sum.untried = ids[i+1:]
+			break
+		}
+	}
+	a.code = sum.code(j.drift)
+	if ctx.Err() != nil {
+		a.code = codeStopped
+	}
+	return a.show(sum)
+}
+
+// oneOfMany does the job on one dataset and says at once what went wrong with it.
+func (a *app) oneOfMany(p *sync.Pair, j job, id string) manyRow {
+	a.doing.dataset = id
+	a.progress.forget()
+	a.progress.start()
+	r, err := j.dataset(p, id)
+	if err == nil {
+		return manyRow{id: id, audit: a.auditOf(r, false)}
+	}
+	a.progress.stop()
+	f := a.explain(err)
+	f.Message = shown(id) + ": " + f.Message
+	fmt.Fprintf(a.env.stderr, "usr: error: %s\nusr: hint: %s\n", f.Message, f.Hint)
+	return manyRow{id: id, failed: &f, err: err}
+}
+
+// hopeless: the connection is gone for the other datasets, too.
+func hopeless(err error) bool {
+	var connect *remote.ConnectError
+	var interrupted *sync.InterruptedError
+	return errors.As(err, &connect) || errors.As(err, &interrupted)
+}
+
+// summary is the result of a glob.
+type summary struct {
+	action, remote string
+	rows           []manyRow
+	untried        []string // since the connection was lost before their turn
+	command        func(...string) string
+}
+
+// manyRow is one dataset: an audit, or what went wrong.
+type manyRow struct {
+	id     string
+	audit  *audit
+	failed *failure
+	err    error
+}
+
+// code is the worst of all: the highest of the failures, else 1 for a difference that was asked about.
+func (s *summary) code(drift bool) int {
+	code := codeDone
+	for _, r := range s.rows {
+		switch {
+		case r.failed != nil:
+			code = max(code, r.failed.Code)
+		case drift && r.audit.differs():
+			code = max(code, codeDifference)
+		}
+	}
+	return code
+}
+
+func (s *summary) data() any {
+	type failed struct {
+		Dataset string   `json:"dataset"`
+		Error   *failure `json:"error"`
+	}
+	rows := []any{}
+	for _, r := range s.rows {
+		if r.failed != nil {
+			rows = append(rows, failed{r.id, r.failed})
+		} else {
+			rows = append(rows, r.audit.data())
+		}
+	}
+	return struct {
+		Datasets []any    `json:"datasets"`
+		Untried  []string `json:"untried"`
+	}{rows, orEmpty(s.untried)}
+}
+
+func (s *summary) text(p *page, o opt) {
+	if o.verbose {
+		for _, r := range s.rows {
+			if r.audit != nil {
+				r.audit.text(p, o)
+				p.gap()
+			}
+		}
+	}
+	p.fact("action", s.action+" of "+p.count(int64(len(s.rows)), "dataset")+" with "+s.remote)
+	p.gap()
+	p.table(s.grid(p))
+	if len(s.untried) > 0 {
+		p.gap()
+		p.fact("not tried", names(s.untried, o))
+	}
+}
+
+func (s *summary) grid(p *page) *grid {
+	g := columns("dataset", "state", "relation", ">+add", ">~mod", ">-del", ">bytes")
+	for _, r := range s.rows {
+		if r.failed != nil {
+			g.rows = append(g.rows, []cell{{text: shown(r.id)}, {fmt.Sprintf("FAILED (%d)", r.failed.Code), bad}, {text: r.failed.Kind}, {}, {}, {}, {}})
+			continue
+		}
+		t := r.audit.totals()
+		n := func(i int) cell { return cell{text: p.number(int64(i))} }
+		g.rows = append(g.rows, []cell{{text: shown(r.id)}, {string(r.audit.State), stateTone(r.audit.State)},
+			{string(r.audit.Relation), relationTone(r.audit.Relation)}, n(t.Added), n(t.Modified), n(t.Deleted), {text: size(t.Bytes)}})
+	}
+	return g
+}
+
+// totals adds up the classes.
+func (v *audit) totals() sync.ClassReport {
+	var t sync.ClassReport
+	for _, c := range v.Classes {
+		t.Added += c.Added
+		t.Modified += c.Modified
+		t.Deleted += c.Deleted
+		t.Bytes += c.Bytes
+	}
+	return t
+}

@@ -1,0 +1,24 @@
+package main
+
+import (
+	"context"
+
+	"github.com/dnadesign-maintainers/usr/sync"
+)
+
+type pullCmd struct {
+	sidesArgs
+	compareFlags
+	changeFlags
+	StrictBootstrapID bool `name:"strict-bootstrap-id" help:"Refuse the first pull of an id without a namespace (also $$USR_SYNC_STRICT_BOOTSTRAP_ID)."`
+}
+
+// Run is called by kong.
+func (c *pullCmd) Run(ctx context.Context, a *app) error {
+	flag := orElse(c.compareFlags.datasetOnly(), c.changeFlags.datasetOnly())
+	if c.StrictBootstrapID {
+		flag = orElse(flag, "--strict-bootstrap-id")
+	}
+	strict := c.StrictBootstrapID || truthy(a.env.getenv("USR_SYNC_STRICT_BOOTSTRAP_ID"))
+	return a.transfer(ctx, sync.Pull, c.sidesArgs, c.compareFlags, c.changeFlags, strict, flag)
+}

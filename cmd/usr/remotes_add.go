@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/dnadesign-maintainers/usr/profiles"
+)
+
+// remoteFlags are the keys of a profile. What is left out keeps the preset's value, or the default.
+type remoteFlags struct {
+	Preset          string   `placeholder:"NAME" help:"Start from a preset, such as bu-scc."`
+	TransferNode    bool     `help:"Take the preset's transfer node for the host."`
+	Type            string   `placeholder:"TYPE" help:"ssh, or local (a directory that this host can see)."`
+	Host            string   `placeholder:"HOST" help:"Host name, or alias of the ssh configuration."`
+	User            string   `placeholder:"USER" help:"User there (default: as ssh decides)."`
+	BaseDir         string   `placeholder:"DIR" help:"USR root there, absolute."`
+	Port            int      `placeholder:"PORT" help:"Port (default: as ssh decides)."`
+	BatchMode       *bool    `negatable:"" help:"Never let ssh ask (default yes)."`
+	SSHKeyEnv       string   `name:"ssh-key-env" placeholder:"VARIABLE" help:"Name of a variable that holds a key path."`
+	SSHConfig       string   `name:"ssh-config" placeholder:"FILE" help:"ssh configuration to use (ssh -F)."`
+	SSHOption       []string `name:"ssh-option" aliases:"ssh-options" sep:"none" placeholder:"KEY=VALUE" help:"Given as ssh -o; may be repeated."`
+	TransferHost    string   `placeholder:"HOST" help:"Send bulk data through this host."`
+	RsyncPath       string   `placeholder:"PROGRAM" help:"rsync on the remote."`
+	RepoRoot        string   `placeholder:"DIR" help:"FILE mode: repository on the remote."`
+	LocalRepoRoot   string   `placeholder:"DIR" help:"FILE mode: repository here."`
+	Bwlimit         rate     `placeholder:"RATE" help:"Limit of transfers."`
+	Streams         int      `placeholder:"N" help:"Parallel rsync processes."`
+	KeepGenerations *int     `placeholder:"N" help:"Earlier trees kept on each side."`
+	LockTimeout     duration `placeholder:"DUR" help:"How long to wait for locks."`
+	ControlPersist  duration `placeholder:"DUR" help:"Keep the connection open this long."`
+	Ignore          []string `sep:"none" placeholder:"PATTERN" help:"Files that are no data; may be repeated."`
+}
+
+// remote makes a profile of the flags; the preset is returned for what else it knows.
+func (f remoteFlags) remote(name string) (profiles.Remote, profiles.Preset, error) {
+	r := profiles.Default(name)
+	var preset profiles.Preset
+	if f.Preset != "" {
+		var err error
+		if preset, err = profiles.FindPreset(f.Preset); err != nil {
+			return r, preset, err
+		}
+		r = preset.Remote(f.TransferNode)
+		r.Name = orElse(name, r.Name)
+	}
+	if f.TransferNode && preset.TransferNode == "" {
+		return r, preset, &usageError{
+			why:  "cannot take a transfer node: no preset that has one is given",
+			hint: "add --preset bu-scc, or name the host with --host or --transfer-host",
+		}
+	}
+	f.fill(&r)
+	return r, preset, nil
+}
+
+func (f remoteFlags) fill(r *profiles.Remote) {
+	for _, s := range []struct {
+		to   *string
+		from string
+	}{
+		{&r.Type, f.Type}, {&r.Host, f.Host}, {&r.User, f.User}, {&r.BaseDir, f.BaseDir}, {&r.SSHKeyEnv, f.SSHKeyEnv},
+		{&r.SSHConfig, f.SSHConfig}, {&r.TransferHost, f.TransferHost}, {&r.RsyncPath, f.RsyncPath},
+		{&r.RepoRoot, f.RepoRoot}, {&r.LocalRepoRoot, f.LocalRepoRoot}, {&r.Bwlimit, string(f.Bwlimit)},
+	} {
+		*s.to = orElse(s.from, *s.to)
+	}
+	if f.Port != 0 {
+		r.Port = f.Port
+	}
+	if f.Streams != 0 {
+		r.Streams = f.Streams
+	}
+	if f.BatchMode != nil {
+		r.BatchMode = *f.BatchMode
+	}
+	if f.KeepGenerations != nil {
+		r.KeepGenerations = *f.KeepGenerations
+	}
+	if f.LockTimeout != 0 {
+		r.LockTimeout = time.Duration(f.LockTimeout)
+	}
+	if f.ControlPersist != 0 {
+		r.ControlPersist = time.Duration(f.ControlPersist)
+	}
+	r.SSHOptions = append(r.SSHOptions, f.SSHOption...)
+	r.Ignore = append(r.Ignore, f.Ignore...)
+}
+
+type remotesAddCmd struct {
+	Name string `arg:"" help:"Name of the new remote."`
+	remoteFlags
+	DryRun bool `short:"n" help:"Show the lines; write nothing."`
+}
+
+// Run is called by kong.
+func (c *remotesAddCmd) Run(_ context.Context, a *app) error {
+	a.doing.remote = c.Name
+	r, preset, err := c.remote(c.Name)
+	if err != nil {
+		return err
+	}
+	return a.addRemote(r, preset, c.DryRun)
+}
+
+// addRemote writes a profile into the remotes file, which is made if it is not there.
+func (a *app) addRemote(r profiles.Remote, preset profiles.Preset, dry bool) error {
+	f, err := a.editRemotes()
+	if err != nil {
+		return err
+	}
+	lines := f.Render(r)
+	if err := f.Add(r); err != nil {
+		return err
+	}
+	if r, err = f.Remote(r.Name); err != nil {
+		return err
+	}
+	action := "would add"
+	if !dry {
+		action = "added"
+		if err := f.Save(); err != nil {
+			return err
+		}
+	}
+	return a.show(remoteEdit{action: action, path: f.Path(), remote: r, lines: lines, preset: preset,
+		next: a.command("remotes", "doctor", "--remote", r.Name)})
+}
+
+func (a *app) editRemotes() (*profiles.File, error) {
+	path, err := a.remotesPath()
+	if err != nil {
+		return nil, err
+	}
+	return profiles.Edit(path)
+}
+
+// remoteEdit is what was done to the remotes file.
+type remoteEdit struct {
+	action string
+	path   string
+	remote profiles.Remote
+	lines  string
+	preset profiles.Preset
+	next   string
+}
+
+func (e remoteEdit) data() any {
+	return map[string]any{"action": e.action, "file": e.path, "remote": remoteData(e.remote)}
+}
+
+func (e remoteEdit) text(p *page, _ opt) {
+	p.line(e.action + " " + shown(e.remote.Name) + " in " + shown(e.path))
+	if e.lines != "" {
+		p.line(safeLines(trimNewline(e.lines)))
+	}
+	for _, note := range e.preset.Notes {
+		p.fact("note", note)
+	}
+	if ssh := e.preset.SSHConfig(e.remote); len(ssh) > 0 {
+		p.gap()
+		p.line("to share one connection, put this into ~/.ssh/config:")
+		for _, l := range ssh {
+			p.line("  " + safe(l))
+		}
+	}
+	if e.next != "" {
+		p.line("next: " + e.next)
+	}
+}
+
+func trimNewline(s string) string {
+	for len(s) > 0 && (s[len(s)-1] == '\n' || s[len(s)-1] == '\r') {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+type remotesRemoveCmd struct {
+	Name string `arg:"" help:"Name of a remote."`
+}
+
+// Run is called by kong.
+func (c *remotesRemoveCmd) Run(_ context.Context, a *app) error {
+	a.doing.remote = c.Name
+	f, err := a.remotesFile()
+	if err != nil {
+		return err
+	}
+	r, err := f.Remote(c.Name)
+	if r.Name == "" { // a profile with nulls can be removed, one that is not there cannot
+		return err
+	}
+	if err := f.Remove(c.Name); err != nil {
+		return err
+	}
+	if err := f.Save(); err != nil {
+		return err
+	}
+	return a.show(remoteEdit{action: "removed", path: f.Path(), remote: r})
+}

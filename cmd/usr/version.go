@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"os/exec"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/dnadesign-maintainers/usr/remote"
+)
+
+// version is set by the build: -ldflags "-X main.version=1.2.3".
+var version = ""
+
+// programVersion is the version of the build, else that of the module or of the revision it was built from.
+func programVersion() string {
+	if version != "" {
+		return version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(devel)"
+	}
+	return info.Main.Version
+}
+
+type versionCmd struct{}
+
+// Run is called by kong.
+func (c *versionCmd) Run(ctx context.Context, a *app) error {
+	v := versions{{"usr", programVersion()}, {"go", runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH}}
+	v = append(v, tool{"ssh", firstLineOf(ctx, "ssh", "-V")}, tool{"rsync", rsyncVersion(ctx)},
+		tool{"flock", firstLineOf(ctx, "flock", "--version")})
+	return a.show(v)
+}
+
+type tool struct{ name, version string }
+
+type versions []tool
+
+const notFound = "not found"
+
+func rsyncVersion(ctx context.Context) string {
+	v, err := remote.LocalRsync(ctx)
+	if err != nil {
+		return notFound
+	}
+	return v.String()
+}
+
+func firstLineOf(ctx context.Context, program string, args ...string) string {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, program, args...).CombinedOutput()
+	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	if err != nil || line == "" {
+		return notFound
+	}
+	return safe(line)
+}
+
+func (v versions) data() any {
+	m := map[string]any{}
+	for _, t := range v {
+		if m[t.name] = t.version; t.version == notFound {
+			m[t.name] = nil
+		}
+	}
+	return m
+}
+
+func (v versions) text(p *page, _ opt) {
+	for _, t := range v {
+		p.line(padded(t.name+":") + t.version)
+	}
+}

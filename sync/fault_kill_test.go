@@ -1,0 +1,205 @@
+package sync_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dnadesign-maintainers/usr/remote/remotetest"
+	"github.com/dnadesign-maintainers/usr/sync"
+)
+
+// TestFaultKillAtEveryStep stops a transfer dead before and after each of its steps.
+func TestFaultKillAtEveryStep(t *testing.T) {
+	for _, over := range []string{"local", "ssh"} {
+		both(t, func(t *testing.T, d sync.Direction) {
+			t.Run(over, func(t *testing.T) {
+				t.Parallel()
+				killAtEveryStep(t, d, over == "ssh")
+			})
+		})
+	}
+}
+
+func killAtEveryStep(t *testing.T, d sync.Direction, ssh bool) {
+	r := emptyRig(t, d)
+	if ssh {
+		r.overSSH(remotetest.Options{})
+	}
+	r.write(r.src(), 1)
+	r.transferred()
+	r.write(r.src(), 2)
+	cmd, out := r.child(job{})
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	r.next(2)
+	events := strings.Split(strings.TrimSpace(out.String()), "\n")
+	events = events[:len(events)-1] // the last line is the outcome
+	v := 3                          // next has written it
+	for i, event := range events {
+		if ssh && !longFaults() && !telling(event) {
+			continue
+		}
+		name := fmt.Sprintf("%d %s", i+1, event)
+		cmd, out := r.child(job{DieAt: i + 1})
+		if err := cmd.Wait(); err == nil {
+			t.Fatalf("%s: it lived: %s", name, out)
+		}
+		r.is(r.src(), v)
+		switch got := r.is(r.dst(), v-1, v); {
+		case got == v && i <= slices.Index(events, "began promote"):
+			t.Errorf("%s: promoted too early", name)
+		case got != v && i >= slices.Index(events, "ended promote"):
+			t.Errorf("%s: not promoted", name)
+		}
+		r.next(v)
+		v++
+		if t.Failed() {
+			t.Fatalf("at %s", name)
+		}
+	}
+	t.Logf("%d steps", len(events))
+}
+
+// telling are the events that the short form looks at over ssh.
+func telling(event string) bool {
+	return slices.Contains([]string{"began copy", "ended copy", "began link", "began promote", "ended promote", "ended record", "ended settle"}, event)
+}
+
+// TestFaultKillBootstrap does the same to the first transfer, which has nothing to replace.
+func TestFaultKillBootstrap(t *testing.T) {
+	both(t, func(t *testing.T, d sync.Direction) {
+		t.Parallel()
+		for at := 1; ; at += shortOr(3, 1) {
+			r := emptyRig(t, d)
+			r.write(r.src(), 1)
+			cmd, _ := r.child(job{DieAt: at})
+			if cmd.Wait() == nil {
+				break
+			}
+			r.is(r.dst(), 0, 1)
+			r.next(1)
+		}
+	})
+}
+
+// TestFaultKillAnywhere kills whole process groups at random instants while a reader looks.
+func TestFaultKillAnywhere(t *testing.T) {
+	for _, over := range []string{"local", "ssh"} {
+		both(t, func(t *testing.T, d sync.Direction) {
+			t.Run(over, func(t *testing.T) {
+				t.Parallel()
+				killAnywhere(t, d, over == "ssh", shortOr(5, 100))
+			})
+		})
+	}
+}
+
+func killAnywhere(t *testing.T, d sync.Direction, ssh bool, kills int) {
+	r := emptyRig(t, d)
+	if ssh {
+		r.overSSH(remotetest.Options{})
+	}
+	r.write(r.src(), 1)
+	r.transferred()
+	r.write(r.src(), 2)
+	begin := time.Now()
+	cmd, out := r.child(job{})
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	usual := time.Since(begin)
+	r.next(2)
+	watch := startReader(r.dst())
+	survived, early := 0, 0
+	for v := 3; v < 3+kills; v++ {
+		cmd, _ := r.child(job{})
+		time.Sleep(time.Duration(rand.Int64N(int64(usual) * 11 / 10)))
+		killTree(cmd.Process.Pid)
+		if cmd.Wait() == nil {
+			early++
+		}
+		r.is(r.src(), v)
+		r.is(r.dst(), v-1, v)
+		r.next(v)
+		survived++
+	}
+	sights := watch.stop()
+	t.Logf("%d kills survived of %d (%d came after the end); %d sights, %d mixed, %d without a dataset", survived, kills, early, sights.seen, sights.mixed, sights.gone)
+	if sights.mixed+sights.gone > 0 {
+		t.Errorf("a reader saw %d mixed trees and none at all %d times: %s", sights.mixed, sights.gone, sights.first)
+	}
+}
+
+// TestFaultReaders looks at a dataset while it is promoted again and again.
+func TestFaultReaders(t *testing.T) {
+	both(t, func(t *testing.T, d sync.Direction) {
+		t.Parallel()
+		r := newRig(t, d)
+		watch := []*reader{startReader(r.dst()), startReader(r.dst())}
+		for v := 2; v < 2+shortOr(5, 150); v++ {
+			r.write(r.src(), v)
+			r.transferred()
+		}
+		for _, w := range watch {
+			s := w.stop()
+			t.Logf("%d sights of %d versions, %d mixed, %d without a dataset", s.seen, s.versions, s.mixed, s.gone)
+			if s.mixed+s.gone > 0 || s.seen == 0 {
+				t.Errorf("mixed %d, gone %d: %s", s.mixed, s.gone, s.first)
+			}
+		}
+	})
+}
+
+// sights is what a reader saw.
+type sights struct {
+	seen, mixed, gone, versions int
+	first                       string
+}
+
+type reader struct {
+	end  atomic.Bool
+	done chan sights
+}
+
+// startReader reads a dataset over and over; each time it must be one whole version.
+func startReader(dir string) *reader {
+	w := &reader{done: make(chan sights)}
+	go func() {
+		var s sights
+		last := 0
+		for !w.end.Load() {
+			files, err := readTree(dir)
+			v := 0
+			fmt.Sscanf(files["records.parquet"], "primary %d", &v)
+			s.seen++
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+				s.gone++
+				s.first = err.Error()
+			case err != nil || !cmp.Equal(files, tree(v)):
+				s.mixed++
+				s.first = fmt.Sprint(err, cmp.Diff(tree(v), files))
+			case v != last:
+				s.versions++
+				last = v
+			}
+		}
+		w.done <- s
+	}()
+	return w
+}
+
+func (w *reader) stop() sights {
+	w.end.Store(true)
+	return <-w.done
+}

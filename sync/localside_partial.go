@@ -1,0 +1,25 @@
+package sync
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// savePartial puts an unfinished file where rsync looks for partial ones, which is by name alone. A longer one that
+// is there already stays.
+func (s *localSide) savePartial(file, partial, name string) error {
+	if err := os.Mkdir(partial, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	to := filepath.Join(partial, name)
+	unfinished, err := os.Lstat(file)
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	if there, err := os.Lstat(to); err == nil && there.Size() >= unfinished.Size() {
+		return nil
+	}
+	return os.Rename(file, to)
+}
