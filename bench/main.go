@@ -18,7 +18,7 @@ import (
 
 // options are the command line.
 type options struct {
-	dir, usr, only, data               string
+	dir, usr, only, data, profiles     string
 	rounds                             int
 	size                               float64
 	delay                              time.Duration
@@ -57,6 +57,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.BoolVar(&o.wire, "wire", false, "bytes that small changes in large files cost")
 	f.BoolVar(&o.streams, "streams", false, "several rsync processes at once, over a slow network")
 	f.BoolVar(&o.trace, "trace", false, "what each phase of usr takes")
+	f.StringVar(&o.profiles, "cpuprofiles", "", "with -trace: write processor profiles into this `directory`")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}

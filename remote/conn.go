@@ -81,6 +81,16 @@ func Open(ctx context.Context, t Target, o Options) (*Conn, error) {
 }
 
 func newConn(ctx context.Context, t Target, o Options) (*Conn, error) {
+	c, err := bareConn(t, o)
+	if err != nil {
+		return nil, err
+	}
+	c.ways, err = c.findWays(ctx)
+	return c, err
+}
+
+// bareConn is a Conn without ways to connect.
+func bareConn(t Target, o Options) (*Conn, error) {
 	if o.Watchdog == 0 {
 		o.Watchdog = defaultWatchdog
 	}
@@ -90,9 +100,6 @@ func newConn(ctx context.Context, t Target, o Options) (*Conn, error) {
 	}
 	c := &Conn{target: t, o: o, ssh: ssh}
 	c.session = &Session{conn: c}
-	if c.ways, err = c.findWays(ctx); err != nil {
-		return nil, err
-	}
 	return c, nil
 }
 
@@ -118,7 +125,9 @@ func (c *Conn) advance() error {
 	}
 	l.token = token
 	c.link = l
-	return l.write([]byte(bootstrap + script + "hello 0 " + encodeArg(c.target.RsyncPath) + "\n"))
+	// Where ssh has failed already the write fails as well; reading will tell why.
+	l.write([]byte(bootstrap + script + "hello 0 " + encodeArg(c.target.RsyncPath) + "\n"))
+	return nil
 }
 
 var errClosed = errors.New("the connection is closed")
@@ -144,7 +153,7 @@ func (c *Conn) Session() *Session { return c.session }
 func (c *Conn) Target() Target { return c.target }
 
 // Executions is how many ssh processes this command has started, those that callers report by Count included.
-func (c *Conn) Executions() int { return int(c.count.Load()) }
+func (c *Conn) Executions() int { return int(c.count.Load()) + c.bulk.executions() }
 
 // Count is told that rsync started an ssh of its own.
 func (c *Conn) Count() { c.count.Add(1) }
@@ -158,7 +167,7 @@ func (c *Conn) Reused() bool {
 // Endpoint is how rsync reaches the host, or the transfer host if the target has one: that one is dialled here,
 // and EndpointError says how it went. It waits until the host has answered.
 func (c *Conn) Endpoint() Endpoint {
-	if c.target.TransferHost != "" && c.target.TransferHost != c.target.Host {
+	if _, other := c.target.Bulk(); other {
 		return c.bulk.endpoint(c)
 	}
 	c.bulk.fail(c.Ready(context.Background()))

@@ -1,18 +1,27 @@
 package remote
 
 import (
-	"bufio"
-	"path/filepath"
+	"context"
 	stdsync "sync"
-	"time"
 )
 
-// bulk is the second master, to a host that is for transfers alone.
+// bulk is the connection to a host that is for transfers alone: like the other one it rides on a master that is there,
+// or makes one.
 type bulk struct {
 	once stdsync.Once
-	link *link
-	mu   stdsync.Mutex
+	mu   stdsync.Mutex // guards what follows
+	conn *Conn
 	err  error
+}
+
+// Bulk is the transfer host as a target of its own; other says that there is one.
+func (t Target) Bulk() (bulk Target, other bool) {
+	other = t.TransferHost != "" && t.TransferHost != t.Host
+	if other {
+		t.Host = t.TransferHost
+	}
+	t.TransferHost = ""
+	return t, other
 }
 
 func (b *bulk) fail(err error) {
@@ -24,35 +33,37 @@ func (b *bulk) fail(err error) {
 // endpoint connects at first use: a command that moves nothing does not ask for a second authentication. rsync says
 // what is wrong with an endpoint that has no connection behind it; err knows better.
 func (b *bulk) endpoint(c *Conn) Endpoint {
-	b.once.Do(func() { b.fail(b.dial(c)) })
-	return c.endpoint(c.target.TransferHost, b.link)
+	b.once.Do(func() {
+		t, _ := c.target.Bulk()
+		o := c.o
+		o.Lazy = false
+		conn, err := Open(context.Background(), t, o)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.conn, b.err = conn, err
+	})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.conn == nil {
+		return c.endpoint(c.target.TransferHost, nil)
+	}
+	return b.conn.Endpoint()
 }
 
-func (b *bulk) dial(c *Conn) error {
-	if err := c.makeDir(); err != nil {
-		return err
+// executions are the ssh processes of this connection.
+func (b *bulk) executions() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.conn == nil {
+		return 0
 	}
-	token := newToken()
-	l, err := c.start(way{socket: filepath.Join(c.dir, "t")}, c.target.TransferHost, "echo "+token+"; exec cat")
-	if err != nil {
-		return err
-	}
-	b.link = l
-	if !c.o.Interactive && c.target.BatchMode {
-		l.raw.SetReadDeadline(time.Now().Add(helloTimeout))
-	}
-	lines := bufio.NewScanner(l.out)
-	for lines.Scan() {
-		if lines.Text() == token {
-			l.raw.SetReadDeadline(time.Time{})
-			return nil
-		}
-	}
-	return l.failure(c.target, c.target.TransferHost, Other)
+	return b.conn.Executions()
 }
 
 func (b *bulk) close() {
-	if b.link != nil {
-		b.link.close(2 * time.Second)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.conn != nil {
+		b.conn.Close()
 	}
 }

@@ -37,7 +37,7 @@ func (c *Conn) findWays(ctx context.Context) ([]way, error) {
 		}
 	}
 	last := way{}
-	if c.target.ControlPersist > 0 && len(ways) == 0 {
+	if c.target.ControlPersist > 0 {
 		last = way{socket: kept, keep: c.target.ControlPersist}
 	}
 	return append(ways, last), nil
@@ -101,20 +101,31 @@ func alive(socket string) bool {
 	return true
 }
 
-// prepare gives a private master its place and clears a dead kept one out of the way: ssh would not replace it.
+// prepare gives a private master its place and clears a dead kept one out of the way: ssh would not replace it. One
+// that is alive and yet of no use to us (too many sessions) may be of use to others, and is let be.
 func (c *Conn) prepare(w *way) error {
+	if w.keep > 0 && alive(w.socket) {
+		*w = way{}
+	}
+	if w.keep > 0 {
+		if err := c.stop(context.Background(), w.socket); err != nil {
+			return fmt.Errorf("cannot replace a dead connection: %w", err)
+		}
+	}
 	if w.socket == "" {
 		if err := c.makeDir(); err != nil {
 			return err
 		}
 		w.socket = filepath.Join(c.dir, "m")
 	}
-	if w.keep > 0 && !alive(w.socket) {
-		if err := os.Remove(w.socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("cannot replace a dead connection: %w", err)
-		}
-	}
 	return nil
+}
+
+// retire makes room for a new master where one that was kept does not answer any more. The user's own is let be.
+func (c *Conn) retire(ctx context.Context, socket string) {
+	if kept, err := c.target.keptSocket(c.env("XDG_RUNTIME_DIR")); err == nil && kept == socket {
+		_ = c.stop(ctx, socket)
+	}
 }
 
 func (c *Conn) makeDir() error {

@@ -76,7 +76,7 @@ func (h *hostDoctor) reachable(ctx context.Context) error {
 	var trips []time.Duration
 	for range 7 {
 		begin := time.Now()
-		if err := h.conn.Ready(ctx); err != nil {
+		if err := h.conn.Session().Ping(ctx); err != nil {
 			return err
 		}
 		trips = append(trips, time.Since(begin))

@@ -194,8 +194,8 @@ func (d *Doctor) directory(ctx context.Context, r *report) {
 
 // runHere runs a script as a session does, in a shell of this host.
 func runHere(ctx context.Context, text string, args ...string) ([]byte, error) {
-	functions, _, _ := strings.Cut(script, "\nperform()")
-	cmd := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", functions + "\nshift 2\n" + text, "usr", "-", "0"}, args...)...)
+	functions := strings.TrimSuffix(script, "serve\n")
+	cmd := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", functions + "shift 2\n" + text, "usr", "-", "0"}, args...)...)
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	out, err := cmd.Output()

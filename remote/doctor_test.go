@@ -18,9 +18,9 @@ import (
 // doctor examines a host with a new base directory and root.
 func doctor(t *testing.T, tg remote.Target, change func(*remote.Doctor)) []remote.Finding {
 	t.Helper()
-	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
 	d := &remote.Doctor{
-		Target: tg, Root: t.TempDir(),
+		Options: remote.Options{Env: append(os.Environ(), "XDG_RUNTIME_DIR="+t.TempDir())},
+		Target:  tg, Root: t.TempDir(),
 		Hint: func(err error) string { return "hint" },
 		Usr:  func(words ...string) string { return "usr " + strings.Join(words, " ") },
 	}
@@ -88,6 +88,7 @@ const localRows = `
 `
 
 func TestDoctorHealthy(t *testing.T) {
+	t.Parallel()
 	s := server(t, remotetest.Options{})
 	tg := target(s)
 	tg.BaseDir = t.TempDir()
@@ -228,6 +229,7 @@ func TestDoctorFinds(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			s := server(t, c.options(t))
 			tg := target(s)
 			tg.BaseDir = t.TempDir()
@@ -242,6 +244,7 @@ func TestDoctorFinds(t *testing.T) {
 }
 
 func TestDoctorBaseDirectory(t *testing.T) {
+	t.Parallel()
 	user, err := remotetest.OrdinaryUser()
 	check(t, err)
 	s := server(t, remotetest.Options{User: &user})
@@ -266,6 +269,7 @@ func TestDoctorBaseDirectory(t *testing.T) {
 }
 
 func TestDoctorTransferHost(t *testing.T) {
+	t.Parallel()
 	control, bulk := server(t, remotetest.Options{}), server(t, remotetest.Options{})
 	config := filepath.Join(t.TempDir(), "config")
 	write(t, config, contents(t, control.ConfigFile())+strings.ReplaceAll(contents(t, bulk.ConfigFile()), "Host "+remotetest.Alias+"\n", "Host transfer\n"))
@@ -284,6 +288,7 @@ func TestDoctorTransferHost(t *testing.T) {
 }
 
 func TestDoctorOfADirectory(t *testing.T) {
+	t.Parallel()
 	tg := remote.Target{Name: "mount", BaseDir: t.TempDir()}
 	here := rows([]string{
 		`ok   local rsync: .*`, `ok   local root: /.*`, `ok   local flock: .*`,
@@ -294,6 +299,7 @@ func TestDoctorOfADirectory(t *testing.T) {
 }
 
 func TestDoctorUnreached(t *testing.T) {
+	t.Parallel()
 	s := server(t, remotetest.Options{})
 	for _, c := range []struct{ option, rows string }{
 		{"HostName=no-such-host.invalid", `fail reachable: cannot reach scc: the host name is not known: .* -> hint`},

@@ -3,18 +3,26 @@ package remote
 import (
 	"bufio"
 	"bytes"
-	_ "embed"
+	"embed"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
 )
 
-//go:embed coprocess.sh
-var coprocess string
+//go:embed coprocess*.sh
+var scripts embed.FS
 
 // script is what the remote shell is to be: no comments, they need not travel.
-var script = stripComments(coprocess)
+var script = stripComments(part("coprocess.sh") + part("coprocess_read.sh") + part("coprocess_change.sh") + "serve\n")
+
+func part(name string) string {
+	b, err := scripts.ReadFile(name)
+	if err != nil {
+		panic(err) // it is in the program
+	}
+	return string(b)
+}
 
 // bootstrap finds out how to read exactly n bytes, quickly if it can be done, and reads the script that way.
 var bootstrap = fmt.Sprintf(`take() { dd bs=1 "count=$1" 2>/dev/null; }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	stdsync "sync"
@@ -207,7 +208,11 @@ func (s *Session) greet(ctx context.Context, first []byte) error {
 		if ctx.Err() != nil {
 			return err
 		}
-		err = s.unreached(l)
+		hung := errors.Is(err, os.ErrDeadlineExceeded)
+		err = s.unreached(l, hung)
+		if hung && l.way.reuse {
+			s.conn.retire(ctx, l.way.socket)
+		}
 		if !l.way.reuse || s.conn.advance() != nil {
 			s.err = err
 			return err
@@ -216,8 +221,12 @@ func (s *Session) greet(ctx context.Context, first []byte) error {
 	}
 }
 
-func (s *Session) unreached(l *link) error {
-	e := l.failure(s.conn.target, s.conn.target.Host, Other)
+func (s *Session) unreached(l *link, hung bool) error {
+	otherwise := Other
+	if hung {
+		otherwise = Timeout
+	}
+	e := l.failure(s.conn.target, s.conn.target.Host, otherwise)
 	if e.Reason == Other && e.Status >= 0 && e.Status != 255 {
 		e.Reason = NoShell
 		if e.Detail == "" {

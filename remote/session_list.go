@@ -209,8 +209,8 @@ func parseFind(record []byte) (Entry, error) {
 	return e, nil
 }
 
-// readStat reads what BSD's stat prints: "MARK mode size mtime ctime device inode gid ./path" and a newline, where
-// the path may hold newlines, but not the mark.
+// readStat reads what stat prints: "MARK mode size mtime ctime device inode gid ./path" and a newline, where the path
+// may hold newlines, but not the mark. The mode is octal (BSD), or hexadecimal after an x (GNU).
 func readStat(r io.Reader, mark string, got func(Entry)) error {
 	all, err := io.ReadAll(r)
 	if err != nil || len(all) == 0 {
@@ -239,7 +239,11 @@ func parseStat(record string) (Entry, error) {
 		return Entry{}, damaged(record)
 	}
 	p := numbers{}
-	mode := p.uint([]byte(f[0]), 8)
+	digits, base := f[0], 8
+	if hex, ok := strings.CutPrefix(digits, "x"); ok {
+		digits, base = hex, 16
+	}
+	mode := p.uint([]byte(digits), base)
 	e := Entry{Kind: statKinds[mode>>12], Mode: uint32(mode & 0o7777), Size: p.int([]byte(f[1])), Mtime: p.time([]byte(f[2])),
 		Ctime: p.time([]byte(f[3])), Dev: p.uint([]byte(f[4]), 10), Ino: p.uint([]byte(f[5]), 10), Gid: uint32(p.uint([]byte(f[6]), 10)), Path: f[7][2:]}
 	if p.err != nil || e.Kind == 0 {

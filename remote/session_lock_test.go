@@ -49,13 +49,15 @@ func TestLocks(t *testing.T) {
 // free asks flock(1) and Python.
 func free(t *testing.T, file string) bool {
 	t.Helper()
-	byFlock := exec.Command("flock", "-n", file, "true").Run() == nil
+	byFlock := unlocked(file)
 	byPython := exec.Command("/usr/bin/python3", "-c", `import fcntl, sys; fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX | fcntl.LOCK_NB)`, file).Run() == nil
 	if byFlock != byPython {
 		t.Errorf("%s: flock says %v, Python %v", file, byFlock, byPython)
 	}
 	return byFlock
 }
+
+func unlocked(file string) bool { return exec.Command("flock", "-n", file, "true").Run() == nil }
 
 func TestLockHolder(t *testing.T) {
 	s, session := connect(t)
@@ -118,7 +120,7 @@ func TestWatchdog(t *testing.T) {
 	s.Freeze()
 	defer s.Thaw()
 	within(t, 3*time.Second, "the locks are free", func() bool {
-		return free(t, live+"/.usr.lock") && free(t, root+"/.usr-sync/journal/k.lock")
+		return unlocked(live+"/.usr.lock") && unlocked(root+"/.usr-sync/journal/k.lock")
 	})
 	gone(t, s)
 	begin := time.Now()
@@ -159,7 +161,7 @@ func TestClientDies(t *testing.T) {
 	}
 	check(t, cmd.Process.Kill())
 	begin := time.Now()
-	within(t, 2*time.Second, "the lock is free", func() bool { return free(t, live+"/.usr.lock") })
+	within(t, 2*time.Second, "the lock is free", func() bool { return unlocked(live + "/.usr.lock") })
 	t.Logf("free after %s", time.Since(begin))
 	gone(t, s)
 	cmd.Wait()

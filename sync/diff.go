@@ -15,28 +15,48 @@ import (
 // subject is one dataset in the course of one command.
 type subject struct {
 	*Pair
-	id, key   string
-	direction Direction
-	modes     Modes
-	algorithm string
-	base      *base
-	known     view // the last look, with the digests learned since
-	started   time.Time
-	recovered bool
+	id, key    string
+	direction  Direction
+	modes      Modes
+	algorithm  string
+	hashChosen bool
+	base       *base
+	known      view // the last look, with the digests learned since
+	started    time.Time
+	recovered  bool
 }
 
-// subject checks the id and settles on a hash.
-func (p *Pair) subject(ctx context.Context, id string, d Direction, m Modes) (*subject, error) {
+// subject checks the id.
+func (p *Pair) subject(id string, d Direction, m Modes) (*subject, error) {
 	if err := CheckID(id); err != nil {
 		return nil, err
 	}
-	s := &subject{Pair: p, id: id, key: stateKey(id), direction: d, modes: m, started: p.o.Now()}
-	return s, s.chooseHash(ctx)
+	return &subject{Pair: p, id: id, key: stateKey(id), direction: d, modes: m, started: p.o.Now()}, nil
+}
+
+// look reads both sides at once and, unless told otherwise, takes the digests that the cache still vouches for.
+// The hash is settled on behind the first listing: the remote's answer to both comes in one round trip.
+func (s *subject) look(ctx context.Context, cached bool) (view, error) {
+	v, err := s.Pair.look(ctx, s.id)
+	if err != nil {
+		return view{}, err
+	}
+	if !s.hashChosen {
+		if err := s.chooseHash(ctx); err != nil {
+			return view{}, err
+		}
+	}
+	if cached {
+		s.store.learn(v.local, s.id, "", s.algorithm)
+		s.store.learn(v.remote, s.id, s.remote.Name(), s.algorithm)
+	}
+	return v, nil
 }
 
 // chooseHash settles on the algorithm and resolves the mode "auto": by hash, or where a host has no hash tool by
 // Parquet footers and sizes, which is said.
 func (s *subject) chooseHash(ctx context.Context) (err error) {
+	s.hashChosen = true
 	s.algorithm, err = s.Pair.algorithm(ctx)
 	auto := s.modes.Primary == Auto
 	if auto {
@@ -54,7 +74,7 @@ func (s *subject) chooseHash(ctx context.Context) (err error) {
 // survey looks at both sides until none of them shows the journal of a dead run, then makes the plan.
 func (s *subject) survey(ctx context.Context) (*plan, error) {
 	var v view
-	err := s.o.Observe.step(StepSurvey, func() (err error) { v, err = s.look(ctx, s.id, s.algorithm, s.modes.Rehash); return err })
+	err := s.o.Observe.step(StepSurvey, func() (err error) { v, err = s.look(ctx, !s.modes.Rehash); return err })
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +135,7 @@ func (s *subject) towards(r Relation) Direction {
 
 // Diff previews a dataset and changes nothing but the local hash cache.
 func (p *Pair) Diff(ctx context.Context, id string, m Modes) (*Report, error) {
-	s, err := p.subject(ctx, id, "", m)
+	s, err := p.subject(id, "", m)
 	if err != nil {
 		return nil, err
 	}

@@ -357,9 +357,11 @@ func (r *rig) clean() {
 				return nil
 			}
 			rel, _ := filepath.Rel(root, path)
+			below, _ := os.ReadDir(path)
 			switch {
 			case strings.HasPrefix(rel, ".usr-sync/generations/"+faultKey+"/"):
 				return fs.SkipDir
+			case rel == ".usr-sync/stage/"+faultKey && len(below) == 0: // died on making or removing it
 			case strings.HasPrefix(rel, ".usr-sync/stage/"), strings.HasPrefix(rel, ".usr-sync/journal/") && !strings.HasSuffix(rel, ".lock"),
 				strings.Contains(rel, "%pending"), strings.HasPrefix(filepath.Base(rel), ".n"):
 				r.Errorf("left behind: %s", path)
@@ -386,20 +388,26 @@ func (r *rig) free(path string) {
 // child starts a transfer in another process, which leads a process group.
 func (r *rig) child(j job) (*exec.Cmd, *strings.Builder) {
 	r.Helper()
+	cmd := r.command(os.Args[0], j)
+	out := &strings.Builder{}
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.WaitDelay = time.Second // an orphaned ssh may hold the pipe for a moment
+	r.must(cmd.Start())
+	return cmd, out
+}
+
+func (r *rig) command(program string, j job) *exec.Cmd {
+	r.Helper()
 	j.Root, j.Profile, j.ID = r.local, r.profile, faultID
 	if j.Direction == "" {
 		j.Direction = r.direction
 	}
 	text, err := json.Marshal(j)
 	r.must(err)
-	cmd := exec.Command(os.Args[0])
+	cmd := exec.Command(program)
 	cmd.Env = append(os.Environ(), jobVariable+"="+string(text))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	out := &strings.Builder{}
-	cmd.Stdout, cmd.Stderr = out, out
-	cmd.WaitDelay = time.Second // an orphaned ssh may hold the pipe for a moment
-	r.must(cmd.Start())
-	return cmd, out
+	return cmd
 }
 
 // killTree kills a process, its group and all its descendants, with their groups.

@@ -100,7 +100,7 @@ func dial(ctx context.Context, o Options, p profiles.Remote, reach Reach) (side,
 		return nil, err
 	}
 	c, err := remote.Open(ctx, target, remote.Options{
-		Interactive: reach.Interactive, Stderr: reach.Stderr,
+		Interactive: reach.Interactive, Stderr: reach.Stderr, Lazy: true,
 		Command: func(argv []string) { o.Observe(Ran{argv}) },
 	})
 	if err != nil {

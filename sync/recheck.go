@@ -12,11 +12,11 @@ import (
 // The report's changes are what a pull would do; there are none if both sides are equal.
 func (p *Pair) Verify(ctx context.Context, id string, m Modes) (*Report, error) {
 	m.Primary, m.Sidecars, m.ContentHashes, m.Rehash = ByHash, true, true, true
-	s, err := p.subject(ctx, id, "", m)
+	s, err := p.subject(id, "", m)
 	if err != nil {
 		return nil, err
 	}
-	v, err := p.look(ctx, id, s.algorithm, true)
+	v, err := s.look(ctx, false)
 	if err != nil {
 		return nil, err
 	}

@@ -43,20 +43,14 @@ func (v view) ends(d Direction) (src, dst *snapshot) {
 	return v.remote, v.local
 }
 
-// look reads both sides at once and takes the digests that the cache still vouches for.
-func (p *Pair) look(ctx context.Context, id, algorithm string, rehash bool) (view, error) {
+// look reads both sides at once.
+func (p *Pair) look(ctx context.Context, id string) (view, error) {
 	var v view
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) { v.local, err = p.lookAt(ctx, p.local, id); return err })
 	g.Go(func() (err error) { v.remote, err = p.lookAt(ctx, p.remote, id); return err })
-	if err := g.Wait(); err != nil {
-		return view{}, err
-	}
-	if !rehash {
-		p.store.learn(v.local, id, "", algorithm)
-		p.store.learn(v.remote, id, p.remote.Name(), algorithm)
-	}
-	return v, nil
+	err := g.Wait()
+	return v, err
 }
 
 // lookAt reads one side.

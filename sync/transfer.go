@@ -63,12 +63,27 @@ func (p *Pair) Transfer(ctx context.Context, id string, d Direction, m Modes) (*
 		case moved != nil:
 			moves++
 		case !lineLost(err):
+			if moves > 0 && !resumable(err) {
+				p.dropStages(ctx, id, d)
+			}
 			return nil, err
 		default:
 			if pauses, err = p.reconnect(ctx, err, pauses); err != nil {
 				return nil, err
 			}
 		}
+	}
+}
+
+// dropStages clears what an attempt left for the next one, which found that there is not to be one.
+func (p *Pair) dropStages(ctx context.Context, id string, d Direction) {
+	s := &subject{Pair: p, id: id, key: stateKey(id)}
+	dst := p.local
+	if d == Push {
+		dst = p.remote
+	}
+	if snap, err := p.lookAt(ctx, dst, id); err == nil {
+		s.clearStages(ctx, snap) // if it cannot be done now the next run does it
 	}
 }
 
@@ -137,7 +152,7 @@ func unreachable(err error) bool {
 
 // transferOnce plans, asks and carries out.
 func (p *Pair) transferOnce(ctx context.Context, id string, d Direction, m *Modes) (*Report, *transfer, error) {
-	s, err := p.subject(ctx, id, d, *m)
+	s, err := p.subject(id, d, *m)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -280,7 +295,7 @@ func (t *transfer) claim(ctx context.Context, p *plan) (*plan, error) {
 	if err != nil || !stale {
 		return p, err
 	}
-	v, err := t.look(ctx, t.id, t.algorithm, t.modes.Rehash)
+	v, err := t.look(ctx, !t.modes.Rehash)
 	if err != nil {
 		return p, err
 	}
@@ -407,7 +422,7 @@ func (t *transfer) catchUp(ctx context.Context) (*plan, error) {
 // lookAgain plans anew under the locks and says what the stage lacks.
 func (t *transfer) lookAgain(ctx context.Context, round int) (*plan, []*verify.Entry, error) {
 	before := t.known
-	v, err := t.look(ctx, t.id, t.algorithm, true)
+	v, err := t.look(ctx, false)
 	if err != nil {
 		return nil, nil, err
 	}

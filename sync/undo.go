@@ -19,8 +19,11 @@ func (p *Pair) Undo(ctx context.Context, id string, m Modes) (*Report, error) {
 	if p.remote != nil {
 		d = Push
 	}
-	s, err := p.subject(ctx, id, d, m)
+	s, err := p.subject(id, d, m)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.chooseHash(ctx); err != nil {
 		return nil, err
 	}
 	u := &undo{transfer: &transfer{subject: s, run: newRun(p.o.Now())}, side: p.local}

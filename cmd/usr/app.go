@@ -24,7 +24,10 @@ type app struct {
 }
 
 // doing is what the command is about, for hints.
-type doing struct{ action, dataset, remote string }
+type doing struct {
+	action, dataset, remote string
+	file                    bool // the dataset is a single file
+}
 
 // format is how results are printed.
 type format int

@@ -51,7 +51,6 @@ func (v *audit) text(p *page, o opt) {
 	v.printHead(p)
 	p.gap()
 	p.table(v.classGrid(p))
-	p.gap()
 	v.printFacts(p)
 	v.printChanges(p, o)
 	v.printRemarks(p, o)
@@ -72,7 +71,7 @@ func (v *audit) printHead(p *page) {
 	p.state("state", string(v.State), stateTone(v.State), "")
 	v.printRelation(p)
 	modes := jsonModes(v.Modes)
-	p.fact("verify", fmt.Sprintf("primary: %s   sidecars: %s   content hashes: %s   algorithm: %s",
+	p.fact("verify", fmt.Sprintf("primary: %s, sidecars: %s, content hashes: %s, algorithm: %s",
 		modes.Primary, modes.Sidecars, modes.ContentHashes, v.Algorithm))
 }
 
@@ -105,7 +104,7 @@ func (v *audit) printRelation(p *page) {
 	}
 	adv := relationAdvice(p, v.Report)
 	if v.State == sync.Transferred {
-		p.state("relation before", string(v.Relation), neutral, "")
+		p.state("relation before", string(v.Relation), neutral, adv.was)
 		return
 	}
 	sentence := adv.sentence
@@ -135,11 +134,18 @@ func (v *audit) printNext(p *page, next string) {
 
 // classGrid is the heart of the audit: one row a class.
 func (v *audit) classGrid(p *page) *grid {
-	g := columns("class", "state", ">local", ">remote", ">+add", ">~mod", ">-del", ">bytes", ">hashed")
+	local, remote := ">local", ">remote"
+	if v.Action == "undo" {
+		local, remote = ">before", ">after"
+	}
+	g := columns("class", "state", local, remote, ">+add", ">~mod", ">-del", ">bytes", ">hashed")
 	for _, c := range v.Classes {
+		if v.file && c.Tally.Local.Files+c.Tally.Remote.Files == 0 {
+			continue // a file has no classes; it is counted as the primary
+		}
 		word, t := classState(c)
 		n := func(i int) cell { return cell{text: p.number(int64(i))} }
-		g.rows = append(g.rows, []cell{{text: classLabel(c.Class)}, {word, t},
+		g.rows = append(g.rows, []cell{{text: v.rowLabel(c.Class)}, {word, t},
 			n(c.Tally.Local.Files), n(c.Tally.Remote.Files), n(c.Added), n(c.Modified), n(c.Deleted),
 			{text: size(c.Bytes)}, n(c.Hashed)})
 	}
@@ -158,6 +164,13 @@ func classState(c sync.ClassReport) (string, tone) {
 	return "same", good
 }
 
+func (v *audit) rowLabel(c verify.Class) string {
+	if v.file {
+		return "file"
+	}
+	return classLabel(c)
+}
+
 // classLabel is the name of a class in audits, the same as in JSON.
 func classLabel(c verify.Class) string {
 	switch c {
@@ -170,6 +183,9 @@ func classLabel(c verify.Class) string {
 }
 
 func (v *audit) printFacts(p *page) {
+	if !v.file {
+		p.gap()
+	}
 	if l, r := v.Tables.Local, v.Tables.Remote; l != nil || r != nil {
 		p.fact("rows", both(p, rowsOf(l), rowsOf(r)))
 		p.fact("columns", both(p, colsOf(l), colsOf(r)))
@@ -177,7 +193,7 @@ func (v *audit) printFacts(p *page) {
 	for _, c := range v.Tables.Changes {
 		p.fact("schema", schemaText(c))
 	}
-	if v.file {
+	if v.file || v.Action == "undo" {
 		return
 	}
 	p.fact("events", both(p, v.Events.Local, v.Events.Remote))
@@ -289,17 +305,24 @@ func names(paths []string, o opt) string {
 
 func (v *audit) printCosts(p *page) {
 	p.gap()
-	cost := fmt.Sprintf("%s sent, %s received, %s", size(v.Sent), size(v.Received), p.count(int64(v.Executions), "ssh process"))
-	if v.Executions != 1 {
-		cost = strings.Replace(cost, "processs", "processes", 1)
-	}
-	if v.LockHeld > 0 {
-		cost += ", locked for " + seconds(v.LockHeld)
-	}
-	p.fact("cost", cost+", "+seconds(v.Took)+" in all")
+	p.fact("cost", strings.Join(v.costs(p), ", "))
 	if v.undoWords != nil {
 		p.line("undo: " + v.command(v.undoWords...) + "   (generation " + v.Generation + ")")
 	}
+}
+
+func (v *audit) costs(p *page) []string {
+	var costs []string
+	if v.Sent+v.Received > 0 {
+		costs = append(costs, size(v.Sent)+" sent", size(v.Received)+" received")
+	}
+	if v.Executions > 0 {
+		costs = append(costs, p.count(int64(v.Executions), "ssh session"))
+	}
+	if v.LockHeld > 0 {
+		costs = append(costs, "locked for "+seconds(v.LockHeld))
+	}
+	return append(costs, seconds(v.Took)+" in all")
 }
 
 func seconds(d time.Duration) string {

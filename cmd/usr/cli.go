@@ -18,6 +18,7 @@ type cli struct {
 	Datasets   datasetsCmd   `cmd:"" help:"List the datasets here or on a remote."`
 	Log        logCmd        `cmd:"" help:"Show what was synced, newest first."`
 	Remotes    remotesCmd    `cmd:"" help:"Manage the profiles of remotes."`
+	Doctor     doctorCmd     `cmd:"" help:"Try on a remote whatever a transfer needs (remotes doctor)."`
 	Demo       demoCmd       `cmd:"" help:"Play the whole loop in a throw-away directory on this machine."`
 	Completion completionCmd `cmd:"" help:"Print the completion script of a shell."`
 	Version    versionCmd    `cmd:"" help:"Show the version of usr and of the tools it uses."`
@@ -25,11 +26,14 @@ type cli struct {
 
 // remotesCmd groups the commands on profiles.
 type remotesCmd struct {
-	List   remotesListCmd   `cmd:"" help:"List the profiles."`
-	Show   remotesShowCmd   `cmd:"" help:"Show a profile with all values in effect."`
-	Add    remotesAddCmd    `cmd:"" help:"Add a profile from flags."`
-	Wizard remotesWizardCmd `cmd:"" help:"Add a profile by answering questions."`
-	Remove remotesRemoveCmd `cmd:"" help:"Remove a profile."`
+	List     remotesListCmd     `cmd:"" help:"List the profiles."`
+	Show     remotesShowCmd     `cmd:"" help:"Show a profile with all values in effect."`
+	Add      remotesAddCmd      `cmd:"" help:"Add a profile from flags."`
+	Wizard   remotesWizardCmd   `cmd:"" help:"Add a profile by answering questions."`
+	Remove   remotesRemoveCmd   `cmd:"" help:"Remove a profile."`
+	Doctor   doctorCmd          `cmd:"" help:"Try on a remote whatever a transfer needs, and say what to do about what is missing."`
+	Status   remotesStatusCmd   `cmd:"" help:"Tell whether a connection is open that commands would use without asking."`
+	WarmAuth remotesWarmAuthCmd `cmd:"" help:"Log in once, interactively, for the commands that follow."`
 }
 
 // globals may stand before or after the command.

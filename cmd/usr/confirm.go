@@ -33,7 +33,7 @@ func (a *app) confirm(ctx context.Context, r *sync.Report) error {
 
 // printPlan is the audit's heart, ahead of time.
 func (a *app) printPlan(p *page, r *sync.Report) {
-	v := a.auditOf(r, len(r.Classes) == 0)
+	v := a.auditOf(r, a.doing.file)
 	p.fact("action", v.title())
 	adv := relationAdvice(p, r)
 	p.state("relation", string(r.Relation), relationTone(r.Relation), adv.sentence)

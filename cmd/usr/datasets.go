@@ -37,7 +37,6 @@ type datasetList struct {
 
 func (d datasetList) data() any {
 	type row struct {
-		jsonPath
 		Dataset   string `json:"dataset"`
 		Rows      *int64 `json:"rows"`
 		Bytes     *int64 `json:"bytes"`

@@ -122,9 +122,6 @@ func (d *demo) tell(format string, args ...any) {
 // play goes through the steps and stops at the first one that does not do what it should.
 func (d *demo) play(ctx context.Context) error {
 	for _, s := range demoSteps() {
-		if s.command != "" && !demoKnows(s.command) {
-			continue
-		}
 		d.tell("\n# %s", s.say)
 		if s.write != nil {
 			if err := s.write(d); err != nil {
@@ -143,24 +140,6 @@ func (d *demo) play(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// demoKnows: the doctor is still to come.
-func demoKnows(command string) bool {
-	parser, _, err := newParser(newApp(env{isTerminal: func(any) bool { return false }}, nil))
-	if err != nil {
-		return false
-	}
-	node := parser.Model.Node
-	for _, word := range strings.Fields(command) {
-		if len(node.Children) == 0 {
-			return true
-		}
-		if node = findChild(node, word); node == nil {
-			return false
-		}
-	}
-	return true
 }
 
 // run carries out one command line as the operator's shell would, and looks at what it says.

@@ -31,7 +31,7 @@ func demoSteps() []demoStep {
 	increment := func(d *demo) error { return demoWrite(d.cluster, "increment") }
 	annotation := func(d *demo) error { return demoWrite(d.local, "annotation") }
 	return []demoStep{
-		{say: "Is everything there that a transfer needs?", command: "remotes doctor --remote " + demoRemote},
+		{say: "Is everything there that a transfer needs?", command: "remotes doctor --remote " + demoRemote, says: []string{"base directory"}},
 		{say: "Where does the remote point?", command: "remotes show " + demoRemote, says: []string{"base_dir"}},
 
 		{say: "The cluster has a dataset that this machine does not have.", command: "diff " + both, says: []string{"remote-only"}},

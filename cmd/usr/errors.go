@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os/exec"
-	"strings"
 	"syscall"
 
 	"github.com/dnadesign-maintainers/usr/profiles"
@@ -210,9 +209,4 @@ func (a *app) classifyRsync(err *remote.RsyncError) (code int, kind, hint string
 		return codeInterrupted, "interrupted", "run the same command again: what has arrived is kept and not sent twice"
 	}
 	return codeOther, "rsync", "run the same command again with --print-commands to see what rsync is asked for"
-}
-
-// lastWord makes one line of several, for tables.
-func lastWord(err error) string {
-	return safe(strings.ReplaceAll(err.Error(), "\n", " "))
 }

@@ -11,6 +11,7 @@ import (
 )
 
 func (a *app) doFile(ctx context.Context, j job, s subject) error {
+	a.doing.file = true
 	p, err := a.profile(j.args.Remote)
 	if err != nil {
 		return err

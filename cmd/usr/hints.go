@@ -38,7 +38,7 @@ const here = "local"
 func (a *app) hintStopped() string {
 	switch a.doing.action {
 	case "pull", "push":
-		return "nothing was promoted unless an audit was printed; run the same command again to go on where it stopped"
+		return "run the same command again to go on where it stopped; `" + a.doingCommand("diff") + "` tells how the sides stand"
 	}
 	return "run the same command again"
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/dnadesign-maintainers/usr/sync"
 )
@@ -51,11 +50,12 @@ func (l logList) text(p *page, _ opt) {
 		p.line("nothing has been synced here yet")
 		return
 	}
-	g := columns("time (UTC)", "action", "dataset", "remote", "state", ">+add", ">~mod", ">-del", ">bytes")
+	g := columns("time (UTC)", "action", "dataset", "remote", "state", "changes", ">bytes")
+	g.flex = 2
 	for _, e := range l {
-		n := func(i int) cell { return cell{text: p.number(int64(i))} }
-		g.rows = append(g.rows, []cell{{text: e.Time.UTC().Format(time.DateTime)}, {text: safe(e.Action)}, {text: shown(e.Dataset)},
-			{text: safe(e.Remote)}, {safe(string(e.State)), stateTone(e.State)}, n(e.Added), n(e.Modified), n(e.Deleted), {text: size(e.Bytes)}})
+		g.rows = append(g.rows, []cell{{text: e.Time.UTC().Format("2006-01-02 15:04")}, {text: safe(e.Action)}, {text: shown(e.Dataset)},
+			{text: safe(e.Remote)}, {safe(string(e.State)), stateTone(e.State)},
+			{text: fmt.Sprintf("+%d ~%d -%d", e.Added, e.Modified, e.Deleted)}, {text: size(e.Bytes)}})
 	}
 	p.table(g)
 }

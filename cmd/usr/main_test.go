@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/creack/pty"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/dnadesign-maintainers/usr/remote/remotetest"
@@ -29,18 +31,19 @@ func TestScript(t *testing.T) {
 		Setup: quietEnvironment,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"cluster": cmdCluster, "code": cmdCode, "dataset": cmdDataset, "increment": cmdIncrement,
-			"annotate": cmdAnnotate, "same": cmdSame, "connections": cmdConnections, "snapshot": cmdSnapshot,
+			"annotate": cmdAnnotate, "same": cmdSame, "connections": cmdConnections, "terminal": cmdTerminal, "snapshot": cmdSnapshot,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 	})
 }
 
-// quietEnvironment keeps the variables of whoever runs the tests out of the scripts.
+// quietEnvironment keeps the variables of whoever runs the tests out of the scripts, which run in parallel.
 func quietEnvironment(e *testscript.Env) error {
 	for _, name := range []string{"DNADESIGN_USR_ROOT", "USR_REMOTES_PATH", "XDG_CONFIG_HOME", "DNADESIGN_REPO_ROOT", "USR_SYNC_STRICT_BOOTSTRAP_ID", "NO_COLOR"} {
 		e.Setenv(name, "")
 	}
+	e.Values[benchKey{}] = &scriptBench{}
 	e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
 	return nil
 }
@@ -51,8 +54,7 @@ func cmdCluster(ts *testscript.TestScript, neg bool, args []string) {
 	s, err := remotetest.Start(ts.MkAbs("sshd"), remotetest.Options{})
 	ts.Check(err)
 	ts.Defer(s.Stop)
-	servers[ts] = s
-	ts.Defer(func() { delete(servers, ts) })
+	ts.Value(benchKey{}).(*scriptBench).server = s
 	base := ts.MkAbs("cluster")
 	ts.Check(os.MkdirAll(base, 0o755))
 	ts.Check(os.MkdirAll(ts.MkAbs("local"), 0o755))
@@ -63,12 +65,14 @@ func cmdCluster(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("DNADESIGN_USR_ROOT", ts.MkAbs("local"))
 }
 
-// servers of the scripts that run; scripts do not run in parallel.
-var servers = map[*testscript.TestScript]*remotetest.Server{}
+// scriptBench is what a script keeps from command to command.
+type scriptBench struct{ server *remotetest.Server }
+
+type benchKey struct{}
 
 // connections N: the script's sshd has seen so many connections.
 func cmdConnections(ts *testscript.TestScript, neg bool, args []string) {
-	if got := strconv.Itoa(servers[ts].Connections()); got != args[0] {
+	if got := strconv.Itoa(ts.Value(benchKey{}).(*scriptBench).server.Connections()); got != args[0] {
 		ts.Fatalf("sshd has seen %s connections, not %s", got, args[0])
 	}
 }
@@ -85,6 +89,29 @@ func cmdCode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if strconv.Itoa(got) != args[0] {
 		ts.Fatalf("exit code %d, not %s", got, args[0])
+	}
+}
+
+// terminal ANSWERS N PROGRAM ARGS…: like code, on a terminal where the file ANSWERS is typed. What the terminal shows
+// is standard output to the script.
+func cmdTerminal(ts *testscript.TestScript, neg bool, args []string) {
+	answers, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	program := filepath.SplitList(ts.Getenv("PATH"))[0] + "/" + args[2]
+	cmd := exec.Command(program, args[3:]...)
+	cmd.Dir = ts.MkAbs(".")
+	for _, name := range []string{"PATH", "HOME", "USR_REMOTES_PATH", "DNADESIGN_USR_ROOT"} {
+		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
+	}
+	tty, err := pty.Start(cmd)
+	ts.Check(err)
+	defer tty.Close()
+	_, err = tty.Write(answers)
+	ts.Check(err)
+	_, _ = io.Copy(ts.Stdout(), tty) // ends with EIO when the program has closed the terminal
+	_ = cmd.Wait()
+	if got := strconv.Itoa(cmd.ProcessState.ExitCode()); got != args[1] {
+		ts.Fatalf("exit code %s, not %s", got, args[1])
 	}
 }
 

@@ -121,6 +121,7 @@ func wrap(text string, width int) []string {
 type grid struct {
 	head  []string
 	right map[int]bool
+	flex  int // the column that gives way where the table is too wide
 	rows  [][]cell
 }
 
@@ -149,16 +150,46 @@ func columns(heads ...string) *grid {
 }
 
 func (p *page) table(g *grid) {
-	out := p.render(g, 0)
-	if p.rich && p.width > 0 && lipgloss.Width(out) > p.width {
-		out = p.render(g, p.width)
+	out := p.render(g)
+	if excess := lipgloss.Width(out) - p.width; p.rich && p.width > 0 && excess > 0 {
+		g.narrow(excess)
+		out = p.render(g)
 	}
 	for line := range strings.Lines(out) {
 		p.line(strings.TrimRight(line, "\n"))
 	}
 }
 
-func (p *page) render(g *grid, width int) string {
+// narrow breaks the texts of the flexible column, so that the table loses so many columns of text, if it can.
+func (g *grid) narrow(excess int) {
+	widest := lipgloss.Width(g.head[g.flex])
+	for _, row := range g.rows {
+		widest = max(widest, lipgloss.Width(row[g.flex].text))
+	}
+	const least = 12
+	width := max(least, lipgloss.Width(g.head[g.flex]), widest-excess)
+	for _, row := range g.rows {
+		row[g.flex].text = broken(row[g.flex].text, width)
+	}
+}
+
+// broken breaks anywhere: names hold no spaces.
+func broken(text string, width int) string {
+	var b strings.Builder
+	column := 0
+	for _, r := range text {
+		w := lipgloss.Width(string(r))
+		if column+w > width {
+			b.WriteByte('\n')
+			column = 0
+		}
+		b.WriteRune(r)
+		column += w
+	}
+	return b.String()
+}
+
+func (p *page) render(g *grid) string {
 	t := table.New().Border(lipgloss.NormalBorder()).
 		BorderTop(false).BorderBottom(false).BorderLeft(false).BorderRight(false).BorderColumn(false).
 		BorderHeader(p.rich).BorderStyle(p.renderer.NewStyle()).
@@ -169,9 +200,6 @@ func (p *page) render(g *grid, width int) string {
 			texts[i] = c.text
 		}
 		t.Row(texts...)
-	}
-	if width > 0 {
-		t.Width(width)
 	}
 	return t.Render()
 }

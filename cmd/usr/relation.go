@@ -10,6 +10,7 @@ import (
 // advice is how two sides stand to each other: a sentence, and the command that may come next ("" if none).
 type advice struct {
 	sentence string
+	was      string   // the same, after a transfer
 	next     []string // words of the command
 	note     string   // what the command is, such as "a fast-forward"
 }
@@ -20,13 +21,15 @@ func relationAdvice(p *page, r *sync.Report) advice {
 	case sync.InSync:
 		return advice{sentence: "both sides hold the same content"}
 	case sync.LocalBehind:
-		return advice{sentence: r.Remote + " is " + lead(p, r, sync.Pull) + " ahead", next: []string{"pull", r.Dataset, r.Remote}, note: "a fast-forward"}
+		lead := lead(p, r, sync.Pull) + " ahead"
+		return advice{sentence: r.Remote + " is " + lead, was: r.Remote + " was " + lead, next: []string{"pull", r.Dataset, r.Remote}, note: "a fast-forward"}
 	case sync.LocalAhead:
-		return advice{sentence: "this side is " + lead(p, r, sync.Push) + " ahead", next: []string{"push", r.Dataset, r.Remote}, note: "a fast-forward"}
+		lead := lead(p, r, sync.Push) + " ahead"
+		return advice{sentence: "this side is " + lead, was: "this side was " + lead, next: []string{"push", r.Dataset, r.Remote}, note: "a fast-forward"}
 	case sync.RemoteOnly:
-		return advice{sentence: "only " + r.Remote + " has the dataset", next: []string{"pull", r.Dataset, r.Remote}, note: "a first copy"}
+		return advice{sentence: "only " + r.Remote + " has the dataset", was: "only " + r.Remote + " had the dataset", next: []string{"pull", r.Dataset, r.Remote}, note: "a first copy"}
 	case sync.LocalOnly:
-		return advice{sentence: "only this side has the dataset", next: []string{"push", r.Dataset, r.Remote}, note: "a first copy"}
+		return advice{sentence: "only this side has the dataset", was: "only this side had the dataset", next: []string{"push", r.Dataset, r.Remote}, note: "a first copy"}
 	case sync.Diverged:
 		return advice{sentence: "both sides changed since they were last equal; pull and push refuse to choose, --force takes one side whole"}
 	case sync.Unrelated:

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"strings"
+	"time"
+
+	"github.com/dnadesign-maintainers/usr/profiles"
+	"github.com/dnadesign-maintainers/usr/remote"
+)
+
+// warmFor is how long a connection is kept where the profile has no control_persist: a working day.
+const warmFor = 8 * time.Hour
+
+type remotesWarmAuthCmd struct {
+	remoteName
+	Stop bool `help:"Close the connection that was kept."`
+}
+
+// Run is called by kong. What ssh has to ask, it asks here and now; commands that follow are not asked.
+func (c *remotesWarmAuthCmd) Run(ctx context.Context, a *app) error {
+	a.doing.action = "warm-auth"
+	p, err := c.profile(a)
+	if err != nil {
+		return err
+	}
+	s := sharing{remote: p.Name, here: p.Type == profiles.Local, now: a.env.now()}
+	keep := cmp.Or(p.ControlPersist, warmFor)
+	var done []string
+	err = a.eachHost(p, func(t remote.Target) error {
+		said, err := c.one(ctx, a, t, keep, &s)
+		done = append(done, said)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	s.done = strings.Join(done, "; ")
+	s.next = a.nextForSharing(s)
+	return a.show(s)
+}
+
+// one opens or closes the connection to one host and says what it did.
+func (c *remotesWarmAuthCmd) one(ctx context.Context, a *app, t remote.Target, keep time.Duration, s *sharing) (string, error) {
+	if c.Stop {
+		stopped, err := remote.Stop(ctx, t, a.reachOptions())
+		if err != nil {
+			return "", err
+		}
+		found, err := remote.Check(ctx, t, a.reachOptions())
+		s.hosts = append(s.hosts, hostSharing{t.Host, found})
+		if stopped {
+			return "closed", err
+		}
+		return "usr kept none open", err
+	}
+	found, opened, err := remote.Keep(ctx, t, a.reachOptions(), keep)
+	s.hosts = append(s.hosts, hostSharing{t.Host, found})
+	if opened {
+		return "opened, and kept for " + spanText(keep) + " after its last use", err
+	}
+	return "it was open already", err
+}
+
+// spanText is a duration without its zeros.
+func spanText(d time.Duration) string {
+	text, _ := span(d).(string)
+	return text
+}

@@ -1,0 +1,136 @@
+# What the remote shell reads: facts, listings, digests. See coprocess.sh.
+
+now() { t=$(date +%s%N); case $t in *N) t=${t%N}000000000;; esac; }
+do_hello() { # rsync
+  put host "$(uname -n)"; put system "$(uname -s)"; put machine "$(uname -m)"
+  now; put now "$t"
+  put lister $lister; put watchdog "$patience"
+  if have flock; then put flock 1; fi
+  if have "${1:-rsync}"; then put rsync "$("${1:-rsync}" --version 2>/dev/null | head -n 1)"; fi
+  for tool in b3sum openssl sha256sum shasum; do if have $tool; then put hash $tool; fi; done
+}
+# locate: $real is where a path leads, also if nothing is $there yet; $near is the nearest directory that is.
+locate() {
+  near=${1%/} rest=
+  while [ ! -d "$near/" ]; do
+    if [ -e "$near" ] || [ -L "$near" ]; then fail "$near: Not a directory"; fi
+    rest=/${near##*/}$rest near=${near%/*}
+  done
+  [ -x "$near/" ] || fail "$near: Permission denied"
+  near=$(cd -P -- "$near/" && pwd -P && echo .) || exit 1
+  near=${near%??} there=
+  [ -n "$rest" ] || there=1
+  real=${near%/}$rest
+  [ -n "$real" ] || real=/
+}
+list() {
+  enter "$1"
+  if [ $lister = find ]; then
+    find . -mindepth 1 -ignore_readdir_race -printf '%y %s %T@ %C@ %D %i %m %G %P\0'
+  else # no NUL to be had: the token marks where a record begins
+    find . ! -name . -exec $stat "$record" {} +
+  fi
+}
+do_stat() { # file
+  [ -e "$1" ] || [ -L "$1" ] || { ls -ld -- "$1" >/dev/null; exit 1; }
+  cd -- "${1%/*}/" || exit 1
+  if [ $lister = find ]; then find "./${1##*/}" -prune -printf '%y %s %T@ %C@ %D %i %m %G %p\0'
+  else $stat "$record" "./${1##*/}"; fi
+}
+do_list() { list "$1"; }
+do_survey() { # root id key
+  locate "$1"
+  S=$1/.usr-sync state=$near
+  [ ! -d "$S" ] || state=$S
+  locate "$1/$2"
+  parent=$near
+  [ -z "$there" ] || parent=$real/..
+  put live "$real"; put exists "$there"
+  put devices "$(about %d "$state" "$parent" "$near" | tr '\n' ' ')"
+  put space "$(df -Pk -- "$state" 2>/dev/null | tail -n 1)"
+  put inodes "$(df -Pi -- "$state" 2>/dev/null | tail -n 1)"
+  [ ! -e "$S/journal/$3" ] || put journal 1
+  set +f
+  for d in "$S/stage/$3"/*/; do
+    d=${d%/}
+    case ${d##*/} in '*'|partial*) ;; *) [ -L "$d" ] || put stage "${d##*/}";; esac
+  done
+  [ ! -d "$S/stage/$3/partial" ] || [ -z "$(ls -A -- "$S/stage/$3/partial" | head -n 1)" ] || put partial 1
+  now; put now "$t"
+  [ -n "$there" ] || return 0
+  log=$real/.events.log
+  if [ -f "$log" ] && [ ! -L "$log" ]; then readable "$log"; put events "$(wc -l <"$log")"; fi
+  put list "$token"
+  list "$real"
+}
+hasher() { # algorithm: $small for many little files, $large for bytes; both print digest, two characters, name
+  small= large=
+  case $1 in
+  blake3) ! have b3sum || small='b3sum --no-mmap --num-threads 1' large=$small;;
+  sha256)
+    for tool in 'openssl dgst -sha256 -r' 'shasum -a 256' sha256sum; do ! have "${tool%% *}" || small=$tool; done
+    large=$small
+    ! have openssl || large='openssl dgst -sha256 -r';;
+  esac
+  [ -n "$small" ] || fail "there is no tool for $1"
+}
+# pick: those of the names on standard input that find's conditions hold for. The names are ordinary ones.
+pick() { xargs -0 -n 5000 sh -c 'c=$1; shift; exec find "$@" -prune $c' sh "$*" 2>/dev/null; }
+lines() { printf '%s\n' "$1" | tr '\n' '\0'; }
+# batches: tools that do not write line by line themselves are made to, for the lines of two processes meet here.
+batches() { # size tool
+  case $2 in
+  b3sum*|sha256sum*) xargs -0 -n "$1" -P 2 $2;;
+  *) xargs -0 -n "$1" -P 2 sh -c "$2"' "$@" | while IFS= read -r l; do printf "%s\n" "$l"; done' sh;;
+  esac
+}
+do_hash() { # algorithm dir, ordinary names: lines in any order, bad ones among them; what is missing is asked again
+  hasher "$1"; enter "$2"
+  set +e
+  exec 2>/dev/null
+  big=$(names | pick '(' -size +127 -o ! -type f ')')
+  if [ -z "$big" ]; then names | batches 500 "$small"; return 0; fi
+  huge=$(lines "$big" | pick -type f -size +16383)
+  [ -z "$huge" ] || lines "$huge" | batches 1 "$large"
+  some=$(lines "$big" | pick -type f -size -16384)
+  [ -z "$some" ] || lines "$some" | batches 16 "$large"
+  names | pick -type f -size -128 -print0 | batches 500 "$small"
+  return 0
+}
+do_hash1() { # algorithm dir, any names: a line for each in the same order, which begins with ! for an error
+  hasher "$1"; enter "$2"
+  names | xargs -0 sh -c '
+    for p do
+      [ -f "$p" ] || [ ! -e "$p" ] || { echo "!not a regular file"; continue; }
+      if out=$( { '"$large"' <"$p"; } 2>&1 ); then printf "%.64s\n" "$out"; else printf "!%s\n" "$(printf %s "$out" | tr "\n" " ")"; fi
+    done' sh || :
+}
+do_prefix() { hasher "$1"; readable "$2"; head -c "$3" -- "$2" | $large; }
+do_range() { readable "$1"; tail -c "$2" -- "$1" | head -c "$3"; }
+do_generations() { # root key
+  set +f
+  for d in "$1/.usr-sync/generations/$2"/*/; do
+    [ -d "${d}tree" ] || continue
+    d=${d%/}; put run "${d##*/}"; put tree "$d/tree"
+    if [ -f "$d/info" ]; then put info "$(cat -- "$d/info")"; else put info ''; fi
+  done
+}
+do_datasets() { # root
+  enter "$1"; ls -- . >/dev/null
+  set +f
+  for d in */ */*/; do
+    d=${d%/}
+    case $d in archived/*|archived) continue;; esac
+    [ -f "$d/records.parquet" ] || continue
+    put id "$d"
+    if [ $lister = find ]; then
+      put mtime "$(find -L "./$d/records.parquet" -prune -printf %T@)"
+      put sizes "$(find "./$d/" -type f -printf '%s\n' 2>/dev/null | awk '{ n++; s += $1 } END { printf "%d %.0f", n, s }')"
+    else
+      put mtime "$(about %Y "$d/records.parquet")"
+      put sizes "$(find "./$d/" -type f -exec $stat $bytes {} + 2>/dev/null | awk '{ n++; s += $1 } END { printf "%d %.0f", n, s }')"
+    fi
+    if [ -f "$d/.events.log" ]; then put last "$(tail -c 65536 -- "$d/.events.log" 2>/dev/null | tail -n 2; echo .)"; fi
+  done
+}
+do_run() { script=$(names); set +e; eval "$script"; }
