@@ -1,10 +1,11 @@
 # What the doctor tries on a host, with the functions of coprocess.sh. One stage runs at a time.
 # shellcheck shell=sh disable=SC2154,SC2034
 
-# attempt NAME COMMAND...: whether it works, and what it says if not.
+# attempt NAME COMMAND...: whether it works, and what it says if not. A function says "&&" throughout: -e is off where
+# a condition is evaluated.
 attempt() {
   name=$1; shift
-  if out=$( (set -e; "$@") 2>&1 ); then put "$name" ''; return 0; fi
+  if out=$( ("$@") 2>&1 ); then put "$name" ''; return 0; fi
   put "$name" "${out:-it fails without a word}"
   return 1
 }
@@ -46,9 +47,9 @@ stage_try() { # base run
   if exchange a b && [ "$(cat a/file)" = b ]; then put exchange "$way"; else put noexchange 1; fi
   if have flock; then attempt lock locking; fi
 }
-change() { mkdir "$1"; echo x >"$1/file"; mv "$1/file" "$1/other"; rm "$1/other"; rmdir "$1"; }
-hard() { ln a/file a/link; [ a/file -ef a/link ]; rm a/link; }
-renamed() { mvt a "$1"; mvt "$1" a; [ -f a/file ]; }
+change() { mkdir "$1" && echo x >"$1/file" && mv "$1/file" "$1/other" && rm "$1/other" && rmdir "$1"; }
+hard() { ln a/file a/link && [ "$(inode a/file)" = "$(inode a/link)" ] && rm a/link; }
+renamed() { mvt a "$1" && mvt "$1" a && [ -f a/file ]; }
 # locking: this process has the lock, another does not get it, and gets it when it is released.
 locking() {
   obtain 9 lockfile 0 || fail "${err:-it is held by nobody and yet not free}"
