@@ -74,6 +74,15 @@ func (t Target) questionArgs() []string {
 	return append(append(args, t.placeArgs()...), "--", t.Host)
 }
 
+// LoginArgs is the command line by which a person logs in at the same place.
+func (t Target) LoginArgs(options ...string) []string {
+	args := append([]string{"ssh"}, options...)
+	if t.ConfigFile != "" {
+		args = append(args, "-F", t.ConfigFile)
+	}
+	return append(append(args, t.placeArgs()...), t.Host)
+}
+
 // escapeSocket: ssh expands % in a control path.
 func escapeSocket(path string) string { return strings.ReplaceAll(path, "%", "%%") }
 

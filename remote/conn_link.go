@@ -36,7 +36,7 @@ func (c *Conn) start(w way, host, command string) (*link, error) {
 	}
 	l := &link{way: w, said: &tail{}, done: make(chan struct{})}
 	if c.o.Interactive && !w.reuse {
-		l.said.also = c.o.Stderr
+		l.said.also = &asides{w: c.o.Stderr}
 	}
 	l.cmd = c.command(append(args, "--", host, command), ask)
 	if err := l.run(); err != nil {
@@ -193,7 +193,7 @@ func runFor(ctx context.Context, cmd *exec.Cmd, said *tail) error {
 type tail struct {
 	mu   stdsync.Mutex
 	kept []byte
-	also io.Writer
+	also *asides // while ssh asks
 }
 
 const tailBytes = 16 << 10
@@ -202,7 +202,7 @@ func (t *tail) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.also != nil {
-		t.also.Write(b)
+		t.also.add(b)
 	}
 	t.kept = append(t.kept, b...)
 	if n := len(t.kept) - tailBytes; n > 0 {
@@ -215,4 +215,36 @@ func (t *tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return string(t.kept)
+}
+
+// hush ends what a person is shown: the host has answered.
+func (t *tail) hush() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.also = nil
+}
+
+// asides shows a person what belongs to a question, line by line. That ssh failed, and why, is told by the error that
+// it becomes; what comes after such a line explains it at length.
+type asides struct {
+	w    io.Writer
+	part string
+	over bool
+}
+
+func (a *asides) add(b []byte) {
+	a.part += string(b)
+	for {
+		line, rest, whole := strings.Cut(a.part, "\n")
+		if !whole {
+			return
+		}
+		a.part = rest
+		if reason, _ := classify(line, ""); reason != "" || strings.HasPrefix(line, "@@@") {
+			a.over = true
+		}
+		if !a.over && a.w != nil {
+			io.WriteString(a.w, escape(strings.TrimRight(line, "\r"))+"\n")
+		}
+	}
 }

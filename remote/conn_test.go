@@ -230,7 +230,7 @@ func TestConnectErrors(t *testing.T) {
 		{[]string{"Port=" + port, "ConnectTimeout=1"}, remote.Timeout},
 		{[]string{"IdentityFile=" + other.KeyFile(), "IdentityFile=/nonexistent", "PubkeyAuthentication=no"}, remote.Auth},
 		{[]string{"UserKnownHostsFile=" + other.KnownHosts()}, remote.HostKey},
-		{[]string{"UserKnownHostsFile=/dev/null"}, remote.HostKey},
+		{[]string{"UserKnownHostsFile=/dev/null"}, remote.NewHost},
 		{[]string{"NoSuchOption=1"}, remote.Config},
 	} {
 		tg := target(s)

@@ -123,10 +123,10 @@ do_stagefile() { # file dir
   mkdir -p -- "${1%/*}/"
   [ -d "$2" ] || mkdir -m 700 -- "$2"
 }
-do_promotefile() { # dir file
+do_promotefile() { # dir name file
   do_flush "$1"
-  mvt "$1/${2##*/}" "$2"
-  harden "${2%/*}/"
+  mvt "$1/$2" "$3"
+  harden "${3%/*}/"
   do_dropfile "$1"
 }
 do_dropfile() { case $1 in /*.usr-stage) erase "$1";; *) fail "$1: it is not a stage";; esac; }

@@ -115,6 +115,12 @@ do_generations() { # root key
     if [ -f "$d/info" ]; then put info "$(cat -- "$d/info")"; else put info ''; fi
   done
 }
+# data_files: without what is never synchronized.
+data_files() {
+  in=$1; shift
+  find "$in" -type f ! -name .usr.lock ! -name .events.lock ! -name .usr.transfer.lock ! -name '.usr.lease.*' \
+    ! -name .DS_Store ! -name '._*' ! -name Thumbs.db ! -name '.nfs*' ! -name '.fuse_hidden*' ! -path '*/.ipynb_checkpoints/*' "$@"
+}
 do_datasets() { # root
   enter "$1"; ls -- . >/dev/null
   set +f
@@ -125,10 +131,10 @@ do_datasets() { # root
     put id "$d"
     if [ $lister = find ]; then
       put mtime "$(find -L "./$d/records.parquet" -prune -printf %T@)"
-      put sizes "$(find "./$d/" -type f -printf '%s\n' 2>/dev/null | awk '{ n++; s += $1 } END { printf "%d %.0f", n, s }')"
+      put sizes "$(data_files "./$d/" -printf '%s\n' 2>/dev/null | awk '{ n++; s += $1 } END { printf "%d %.0f", n, s }')"
     else
       put mtime "$(about %Y "$d/records.parquet")"
-      put sizes "$(find "./$d/" -type f -exec $stat $bytes {} + 2>/dev/null | awk '{ n++; s += $1 } END { printf "%d %.0f", n, s }')"
+      put sizes "$(data_files "./$d/" -exec $stat $bytes {} + 2>/dev/null | awk '{ n++; s += $1 } END { printf "%d %.0f", n, s }')"
     fi
     if [ -f "$d/.events.log" ]; then put last "$(tail -c 65536 -- "$d/.events.log" 2>/dev/null | tail -n 2; echo .)"; fi
   done

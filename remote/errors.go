@@ -19,6 +19,7 @@ const (
 	Timeout     Reason = "no answer in time"
 	Auth        Reason = "authentication failed"
 	HostKey     Reason = "the host key is not the one on record"
+	NewHost     Reason = "the host key is not known yet"
 	Sessions    Reason = "the host refuses further sessions on the connection"
 	NoShell     Reason = "no usable shell"
 	Config      Reason = "ssh rejects its configuration"
@@ -114,8 +115,8 @@ var sshWords = []struct {
 	{"Can't open user config file", Config},
 	{"Could not resolve hostname", UnknownHost},
 	{"REMOTE HOST IDENTIFICATION HAS CHANGED", HostKey},
-	{"Host key verification failed", HostKey},
-	{"host key is known for", HostKey},
+	{"host key is known for", NewHost},
+	{"Host key verification failed", NewHost}, // a changed one is announced before
 	{"Connection refused", Refused},
 	{"No route to host", Unreachable},
 	{"Network is unreachable", Unreachable},
@@ -138,7 +139,7 @@ func classify(stderr string, otherwise Reason) (Reason, string) {
 	for _, known := range sshWords {
 		for _, line := range lines {
 			if strings.Contains(line, known.words) {
-				return known.reason, escape(strings.TrimSpace(line))
+				return known.reason, escape(strings.Trim(line, " @\t\r"))
 			}
 		}
 	}

@@ -201,6 +201,7 @@ func (s *Session) greet(ctx context.Context, first []byte) error {
 		}
 		if err == nil {
 			s.greeted = true
+			l.said.hush()
 			err = s.checkNoise()
 			s.ready.Store(err == nil)
 			return err

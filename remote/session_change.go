@@ -84,9 +84,9 @@ func (s *Session) StageFile(ctx context.Context, file, dir string) error {
 	return s.do(ctx, request{verb: "stagefile", args: []string{file, dir}}, "make a stage for "+escape(file), nil)
 }
 
-// PromoteFile flushes the file of the same name in dir, renames it over the file, and removes dir.
-func (s *Session) PromoteFile(ctx context.Context, dir, file string) error {
-	return s.do(ctx, request{verb: "promotefile", args: []string{dir, file}}, "promote "+escape(file), nil)
+// PromoteFile flushes the named file in dir, renames it over the file, and removes dir.
+func (s *Session) PromoteFile(ctx context.Context, dir, name, file string) error {
+	return s.do(ctx, request{verb: "promotefile", args: []string{dir, name, file}}, "promote "+escape(file), nil)
 }
 
 // DropFile removes what StageFile made.

@@ -31,7 +31,17 @@ func (p *Pair) subject(id string, d Direction, m Modes) (*subject, error) {
 	if err := CheckID(id); err != nil {
 		return nil, err
 	}
-	return &subject{Pair: p, id: id, key: stateKey(id), direction: d, modes: m, started: p.o.Now()}, nil
+	return &subject{Pair: p, id: id, key: stateKey(id), direction: d, modes: m, started: p.nextStart()}, nil
+}
+
+// nextStart is when the work on a dataset began: the first one's includes the connection.
+func (p *Pair) nextStart() time.Time {
+	if p.begun.IsZero() {
+		return p.o.Now()
+	}
+	start := p.begun
+	p.begun = time.Time{}
+	return start
 }
 
 // look reads both sides at once and, unless told otherwise, takes the digests that the cache still vouches for.
@@ -171,6 +181,7 @@ func (s *subject) preview(ctx context.Context, p *plan, r *Report) error {
 		FromDir: p.src.survey.Live, ToDir: p.dst.survey.Live,
 		Exclude: s.excludes(p),
 		Itemize: s.itemizer(),
+		Stall:   stallTimeout,
 		Command: s.ranRsync,
 	}.Run(ctx)
 	if err != nil {
@@ -207,11 +218,11 @@ func (s *subject) itemizer() func(string) {
 func (s *subject) excludes(p *plan) []string {
 	var out []string
 	for _, path := range append(append([]string(nil), p.src.carry...), p.dst.carry...) {
-		out = append(out, "/"+remote.ExcludePath(path))
+		out = append(out, remote.ExcludePath(path))
 	}
 	verify.Join(p.src.files, p.dst.files, func(a, b *verify.Entry) {
 		if e := either(a, b); !s.modes.inScope(e.Class) {
-			out = append(out, "/"+remote.ExcludePath(e.Path))
+			out = append(out, remote.ExcludePath(e.Path))
 		}
 	})
 	return out

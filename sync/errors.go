@@ -29,15 +29,12 @@ func (e *UnsafeError) Error() string {
 type HistoryError struct {
 	Relation    Relation
 	Direction   Direction
+	Side        string   // the destination
 	Conflicting []string // changed on both sides
 	Disjoint    []string // changed on the destination only
 }
 
 func (e *HistoryError) Error() string {
-	verb, where := "pull", "local"
-	if e.Direction == Push {
-		verb, where = "push", "the remote"
-	}
 	why := "has changes that the source lacks: " + list(e.Disjoint)
 	if e.Relation == Diverged {
 		why = "and the source both changed"
@@ -48,7 +45,7 @@ func (e *HistoryError) Error() string {
 			why += "; changed at the destination only: " + list(e.Disjoint)
 		}
 	}
-	return fmt.Sprintf("cannot %s (%s): %s %s", verb, e.Relation, where, why)
+	return fmt.Sprintf("cannot %s (%s): %s %s", e.Direction, e.Relation, e.Side, why)
 }
 
 // MismatchError: what was staged is not what the source holds. Nothing was promoted.

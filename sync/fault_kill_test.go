@@ -72,7 +72,7 @@ func killAtEveryStep(t *testing.T, d sync.Direction, ssh bool) {
 
 // telling are the events that the short form looks at over ssh.
 func telling(event string) bool {
-	return slices.Contains([]string{"ended copy", "began promote", "ended promote", "ended record"}, event)
+	return slices.Contains([]string{"ended copy", "began promote", "ended promote"}, event)
 }
 
 // TestFaultKillBootstrap does the same to the first transfer, which has nothing to replace.
@@ -98,7 +98,11 @@ func TestFaultKillAnywhere(t *testing.T) {
 		both(t, func(t *testing.T, d sync.Direction) {
 			t.Run(over, func(t *testing.T) {
 				t.Parallel()
-				killAnywhere(t, d, over, shortOr(4, 100))
+				kills := shortOr(4, 60)
+				if over == "ssh" {
+					kills = shortOr(2, 60)
+				}
+				killAnywhere(t, d, over, kills)
 			})
 		})
 	}

@@ -3,10 +3,8 @@ package sync
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"path"
-	"strconv"
 
 	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/verify"
@@ -19,9 +17,9 @@ type fileSide interface {
 	// StageFile makes (or finds) the private directory beside a file in which its replacement is put together,
 	// and the directories above it. Needs the claim of the file.
 	StageFile(ctx context.Context, file string) (dir string, err error)
-	// PromoteFile flushes the file of the same name in the directory that StageFile gave, renames it over the
-	// file and removes the directory.
-	PromoteFile(ctx context.Context, dir, file string) error
+	// PromoteFile flushes the named file in the directory that StageFile gave, renames it over the file and removes
+	// the directory.
+	PromoteFile(ctx context.Context, dir, name, file string) error
 	// DropFile removes a directory that StageFile made.
 	DropFile(ctx context.Context, dir string) error
 }
@@ -35,7 +33,7 @@ type FileSpec struct{ Local, Remote string }
 // File previews (direction "") or transfers a single file: staged beside its target, proved by its hash, renamed.
 func (p *Pair) File(ctx context.Context, spec FileSpec, d Direction, m Modes) (*Report, error) {
 	m.Sidecars, m.ContentHashes = true, true
-	s := &subject{Pair: p, id: spec.Local, key: stateKey("file:" + spec.Local), direction: d, modes: m, started: p.o.Now()}
+	s := &subject{Pair: p, id: spec.Local, key: stateKey("file:" + spec.Local), direction: d, modes: m, started: p.nextStart()}
 	if d == Push {
 		s.key = stateKey("file:" + spec.Remote)
 	}
@@ -156,9 +154,6 @@ func (f *fileTransfer) do(ctx context.Context, p *plan) (err error) {
 	if p.direction == Push {
 		target = f.spec.Remote
 	}
-	if f.name(p.src) != path.Base(target) {
-		return fmt.Errorf("cannot transfer %s to %s: the names differ", strconv.Quote(f.name(p.src)), strconv.Quote(target))
-	}
 	if err := dst.Claim(ctx, f.key, f.lockTimeout()); err != nil {
 		return err
 	}
@@ -178,7 +173,7 @@ func (f *fileTransfer) do(ctx context.Context, p *plan) (err error) {
 	if err := f.lockAround(ctx, dst, path.Dir(target)); err != nil {
 		return err
 	}
-	return dst.(fileSide).PromoteFile(ctx, dir, target)
+	return dst.(fileSide).PromoteFile(ctx, dir, f.name(p.src), target)
 }
 
 // fetch copies until what is staged is what the source holds.
@@ -219,6 +214,7 @@ func (f *fileTransfer) copyFile(ctx context.Context, p *plan, dir string) error 
 		Basis:      []string{p.dst.survey.Live},
 		PartialDir: path.Join(dir, "partial"),
 		Bwlimit:    f.bwlimit(),
+		Stall:      stallTimeout,
 		Progress:   func(n int64) { f.o.Observe(Progressed{Phase: "transfer", Done: n, Total: e.Size, Files: 1}) },
 		Command:    f.ranRsync,
 	}.Run(ctx)

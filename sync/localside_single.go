@@ -40,10 +40,10 @@ func stageOf(file string) string {
 	return filepath.Join(filepath.Dir(file), "."+filepath.Base(file)+stageSuffix)
 }
 
-func (s *localSide) PromoteFile(ctx context.Context, dir, file string) error {
+func (s *localSide) PromoteFile(ctx context.Context, dir, name, file string) error {
 	err := errors.Join(ctx.Err(), flushFS(dir))
 	if err == nil {
-		err = os.Rename(filepath.Join(dir, filepath.Base(file)), file)
+		err = os.Rename(filepath.Join(dir, name), file)
 	}
 	if err == nil {
 		err = errors.Join(syncDirs(filepath.Dir(file)), s.DropFile(ctx, dir))

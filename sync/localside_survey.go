@@ -132,6 +132,10 @@ func (s *localSide) Datasets(ctx context.Context) ([]datasetInfo, error) {
 	if _, err := os.ReadDir(s.root); err != nil {
 		return nil, fmt.Errorf("cannot list the datasets of %s: %w", s.name, err)
 	}
+	classes, err := verify.NewClassifier(nil)
+	if err != nil {
+		return nil, err
+	}
 	var found []datasetInfo
 	for _, top := range datasetDirs(s.root) {
 		if top == "archived" {
@@ -145,7 +149,7 @@ func (s *localSide) Datasets(ctx context.Context) ([]datasetInfo, error) {
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
-			if d, ok := s.describe(id); ok {
+			if d, ok := s.describe(id, classes); ok {
 				found = append(found, d)
 			}
 		}
@@ -167,7 +171,7 @@ func datasetDirs(dir string) []string {
 }
 
 // describe sums up what can be seen of a dataset; ok is false if it is none.
-func (s *localSide) describe(id string) (d datasetInfo, ok bool) {
+func (s *localSide) describe(id string, classes *verify.Classifier) (d datasetInfo, ok bool) {
 	dir := filepath.Join(s.root, id)
 	fi, err := os.Stat(filepath.Join(dir, "records.parquet"))
 	if err != nil || !fi.Mode().IsRegular() {
@@ -177,8 +181,8 @@ func (s *localSide) describe(id string) (d datasetInfo, ok bool) {
 		dir = real
 	}
 	d = datasetInfo{ID: id, Mtime: fi.ModTime().UnixNano(), LastLine: lastLine(filepath.Join(dir, ".events.log"))}
-	filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
-		if err != nil || !e.Type().IsRegular() {
+	filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if rel, _ := filepath.Rel(dir, path); err != nil || !e.Type().IsRegular() || !classes.Class(rel).Synced() {
 			return nil
 		}
 		if fi, err := e.Info(); err == nil {

@@ -45,12 +45,15 @@ func Open(ctx context.Context, o Options, profile *profiles.Remote, reach Reach)
 		return nil, err
 	}
 	local := &localSide{name: "local", root: o.Root, state: filepath.Join(o.Root, stateDir)}
-	p := &Pair{o: o, classes: classes, local: local, store: store{dir: local.state, local: local}}
+	p := &Pair{o: o, begun: o.Now(), classes: classes, local: local, store: store{dir: local.state, local: local}}
 	if profile == nil {
 		return p, nil
 	}
-	p.dial = func(ctx context.Context) (side, error) { return dial(ctx, o, *profile, reach) }
-	p.remote, err = p.dial(ctx)
+	p.remote, err = dial(ctx, o, *profile, reach)
+	// Nobody is asked again in the middle of a transfer.
+	again := *profile
+	again.BatchMode, reach.Interactive = true, false
+	p.dial = func(ctx context.Context) (side, error) { return dial(ctx, o, again, reach) }
 	return p, err
 }
 

@@ -17,6 +17,7 @@ type Pair struct {
 	o             Options
 	classes       *verify.Classifier
 	store         store
+	begun         time.Time // of the command, until its first dataset is taken up
 }
 
 // Options is what all operations on a pair share.

@@ -109,7 +109,7 @@ func (p *plan) allowed(m Modes) error {
 	if damaged := p.damaged(); len(damaged) > 0 && subset(theirs, damaged) && subset(h.clash, damaged) {
 		return nil
 	}
-	return &HistoryError{Relation: h.relation, Direction: p.direction, Conflicting: h.clash, Disjoint: theirs}
+	return &HistoryError{Relation: h.relation, Direction: p.direction, Side: p.dst.side.Name(), Conflicting: h.clash, Disjoint: theirs}
 }
 
 // damaged lists the destination's files whose bytes changed since the common base though size and time stamp did

@@ -307,7 +307,7 @@ func (t *transfer) swap(ctx context.Context, p *plan, info string) error {
 func (t *transfer) settle(ctx context.Context, p *plan, after verify.Manifest) error {
 	dst := p.dst.side
 	err := t.o.Observe.step(StepSettle, func() error {
-		if err := dst.Settle(ctx, t.key, t.o.KeepGenerations); err != nil {
+		if err := dst.Settle(ctx, t.key, t.keep); err != nil {
 			return err
 		}
 		t.claimed = true // there is no journal any more

@@ -166,8 +166,8 @@ func (r *remoteSide) StageFile(ctx context.Context, file string) (string, error)
 	return dir, r.s.StageFile(ctx, file, dir)
 }
 
-func (r *remoteSide) PromoteFile(ctx context.Context, dir, file string) error {
-	return r.s.PromoteFile(ctx, dir, file)
+func (r *remoteSide) PromoteFile(ctx context.Context, dir, name, file string) error {
+	return r.s.PromoteFile(ctx, dir, name, file)
 }
 
 func (r *remoteSide) DropFile(ctx context.Context, dir string) error { return r.s.DropFile(ctx, dir) }

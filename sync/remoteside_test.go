@@ -63,7 +63,7 @@ func TestSingleFile(t *testing.T) {
 		if again, err := f.StageFile(t.Context(), file); again != dir || err != nil {
 			t.Errorf("%s: %q %v", s.Name(), again, err)
 		}
-		if err := f.PromoteFile(t.Context(), dir, file); err != nil {
+		if err := f.PromoteFile(t.Context(), dir, filepath.Base(file), file); err != nil {
 			t.Fatal(err)
 		}
 		e, err := f.Stat(t.Context(), file)

@@ -7,6 +7,7 @@ import (
 	"path"
 	"regexp"
 	stdsync "sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -172,6 +173,7 @@ func (t *transfer) copyFiles(ctx context.Context, p *plan, want []*verify.Entry,
 		Basis:      basis,
 		PartialDir: statePath(p.dst.side, "stage", t.key, "partial"),
 		Bwlimit:    t.bwlimit(),
+		Stall:      stallTimeout,
 		Done:       func(it remote.Item) { done(it.Path) },
 		Progress:   func(n int64) { t.o.Observe(Progressed{Phase: "transfer", Done: n, Total: total, Files: len(want)}) },
 		Command:    t.ranRsync,
@@ -191,6 +193,10 @@ func (t *transfer) bwlimit() string {
 	}
 	return t.o.Bwlimit
 }
+
+// stallTimeout ends an rsync that shows no sign of life. Its own --timeout does not fire on a stalled pull, and a
+// long delta computation is silent.
+const stallTimeout = 10 * time.Minute
 
 // hashSource completes the source's digests of the wanted files.
 func (t *transfer) hashSource(ctx context.Context, p *plan, want []*verify.Entry) error {

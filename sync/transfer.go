@@ -23,6 +23,7 @@ type transfer struct {
 	sent, received int64
 	claimed        bool    // the destination is claimed, and no promotion stands there: its stages may be cleared
 	switched       *Report // of a promotion that was begun
+	keep           int     // generations
 }
 
 // retryPauses are the growing pauses before a lost line is dialled again, where the options name no others.
@@ -181,7 +182,7 @@ func (p *Pair) transferOnce(ctx context.Context, id string, d Direction, m *Mode
 		}
 		m.Confirm = nil // the answer holds for further attempts
 	}
-	t := &transfer{subject: s, run: newRun(p.o.Now())}
+	t := &transfer{subject: s, run: newRun(p.o.Now()), keep: p.o.KeepGenerations}
 	r, err = t.do(ctx, plan)
 	return r, t, err
 }

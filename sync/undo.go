@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"path"
 	"slices"
 
 	"github.com/dnadesign-maintainers/usr/verify"
@@ -52,7 +53,9 @@ func (u *undo) do(ctx context.Context) (r *Report, err error) {
 	if err := plan.room(0, 0); err != nil {
 		return nil, err
 	}
-	r = u.report(plan, "undo", DryRun)
+	if r, err = u.report(ctx, plan, DryRun); err != nil {
+		return nil, err
+	}
 	if u.modes.DryRun {
 		return u.finish(r), nil
 	}
@@ -88,7 +91,10 @@ func (u *undo) carryOut(ctx context.Context, p *plan) (*Report, error) {
 	if err := u.complete(ctx, p); err != nil {
 		return nil, err
 	}
-	r := u.report(p, "undo", Transferred)
+	r, err := u.report(ctx, p, Transferred)
+	if err != nil {
+		return nil, err
+	}
 	after := u.expected(p)
 	info := u.generationInfo(p, after, "undo")
 	info.Remote = u.info.Remote
@@ -109,10 +115,28 @@ func (u *undo) carryOut(ctx context.Context, p *plan) (*Report, error) {
 		return nil, err
 	}
 	r.Generation = u.run
+	r.Print = Sides[string]{Local: fingerprint(after)}
+	if u.direction == Push {
+		r.Print = Sides[string]{Remote: fingerprint(after)}
+	}
+	if err := u.side.Remove(ctx, path.Dir(u.old.survey.Live)); err != nil { // it is live now
+		return nil, err
+	}
 	if err := u.settle(ctx, p, after); err != nil {
 		return nil, err
 	}
 	return u.conclude(r)
+}
+
+// report tells the tree before the undo as the local one and the kept tree as the remote one, on either side.
+func (u *undo) report(ctx context.Context, p *plan, state State) (*Report, error) {
+	known := u.known
+	defer func() { u.known = known }()
+	u.known = view{local: p.dst, remote: p.src}
+	r := u.subject.report(p, "undo", state)
+	err := u.describeTables(ctx, r)
+	r.Relation = ""
+	return r, err
 }
 
 // baseIsOf tells whether the common base is still the one that the promotion to be undone recorded, so that the
@@ -147,6 +171,7 @@ func (u *undo) findGeneration(ctx context.Context) error {
 		return &NothingToUndoError{Side: u.side.Name(), Dataset: u.id}
 	}
 	gen := kept[0]
+	u.keep = len(kept) // the one that is put back makes room for the tree that it replaces
 	u.info = generationInfo{}
 	if err := json.Unmarshal([]byte(gen.Info), &u.info); err != nil {
 		return fmt.Errorf("cannot read what the generation %s on %s says of itself: %w", gen.Run, u.side.Name(), err)

@@ -135,15 +135,40 @@ func (a *app) hintConnect(e *remote.ConnectError) string {
 	case remote.UnknownHost:
 		return "check the host name in " + show + ", and whether a VPN is needed"
 	case remote.Auth:
-		return "open a connection that can be shared with `" + a.command("remotes", "warm-auth", "--remote", a.remoteName()) + "`, or check user and key in " + show
+		return a.hintAuth(show)
 	case remote.HostKey:
-		return "make sure that it is the right host, then accept its key: `ssh " + shellWord(orElse(e.Host, "HOST")) + "`"
+		return "ask the administrators whether it changed; if so, `ssh-keygen -R " + shellWord(orElse(e.Host, "HOST")) + "`, then compare the new one with theirs: `" + a.login(e.Host) + "`"
+	case remote.NewHost:
+		return "log in once by hand to see and accept it: `" + a.login(e.Host) + "`"
 	case remote.Timeout, remote.Unreachable, remote.Refused:
 		return "check network and VPN, then host and port in " + show
 	case remote.Config:
 		return "correct ssh_config and ssh_options in " + show
 	case remote.Sessions:
-		return "close other sessions on the shared connection, or end it: `ssh -O exit " + shellWord(orElse(e.Host, "HOST")) + "`"
+		return "close other sessions on the shared connection, or end it: `" + a.login(e.Host, "-O", "exit") + "`"
+	case remote.Lost:
+		return "run the same command again"
 	}
-	return a.hintDoctor()
+	return "see what it says by hand: `" + a.login(e.Host) + "`"
+}
+
+func (a *app) hintAuth(show string) string {
+	switch {
+	case a.doing.action != "warm-auth":
+		return "log in once for the commands that follow, in a terminal: `" + a.command("remotes", "warm-auth", "--remote", a.remoteName()) + "`, or check user and key in " + show
+	case !a.env.canAsk():
+		return "run it in a terminal, where ssh can ask, or check user and key in " + show
+	}
+	return "run it again, or check user and key in " + show
+}
+
+// login is how a person logs in where the profile at hand leads.
+func (a *app) login(host string, options ...string) string {
+	t := remote.Target{Host: orElse(host, "HOST")}
+	if p, err := a.profile(a.doing.remote); err == nil {
+		if of, err := a.reach(p); err == nil && (host == of.Host || host == of.TransferHost) {
+			of.Host, t = host, of
+		}
+	}
+	return remote.CommandLine(t.LoginArgs(options...))
 }

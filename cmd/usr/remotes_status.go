@@ -56,7 +56,7 @@ func (a *app) nextForSharing(s sharing) string {
 	case s.ours():
 		return "commands use it without asking; close it with `" + a.command(append(warm, "--stop")...) + "`"
 	}
-	return "commands use it without asking; close it with `ssh -O exit " + shellWord(s.hosts[0].host) + "`"
+	return "commands use it without asking; close it with `" + a.login(s.hosts[0].host, "-O", "exit") + "`"
 }
 
 // sharing tells of the connections that commands on a remote would reuse.
