@@ -22,8 +22,12 @@ ci:
 build:
     CGO_ENABLED=0 go build -trimpath -o bin/usr ./cmd/usr
 
-# benchmarks, each once
+# usr against rsync and its other rivals; -h lists what can be measured
 bench *args:
+    scripts/bench {{args}}
+
+# Go benchmarks, each once
+microbench *args:
     go test -run '^$' -bench . -benchtime 1x {{args}} ./...
 
 # every fuzz target for a while

@@ -31,6 +31,7 @@ func Check(ctx context.Context, t Target, o Options) (Sharing, error) {
 // Keep opens a connection that outlives this program by a time after its last use, unless a live one is there.
 // What it has to ask it asks, with Options.Interactive.
 func Keep(ctx context.Context, t Target, o Options, d time.Duration) (s Sharing, opened bool, err error) {
+	t.ControlPersist = d
 	c, err := bareConn(t, o)
 	if err != nil {
 		return s, false, err
@@ -59,6 +60,9 @@ func Stop(ctx context.Context, t Target, o Options) (stopped bool, err error) {
 		return false, err
 	}
 	socket, err := t.keptSocket(c.env("XDG_RUNTIME_DIR"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}
@@ -75,7 +79,7 @@ func (c *Conn) check(ctx context.Context) (Sharing, error) {
 		return Sharing{}, err
 	}
 	kept, err := c.target.keptSocket(c.env("XDG_RUNTIME_DIR"))
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Sharing{}, err
 	}
 	s := Sharing{Socket: kept}

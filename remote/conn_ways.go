@@ -27,8 +27,11 @@ func (c *Conn) findWays(ctx context.Context) ([]way, error) {
 		return nil, err
 	}
 	kept, err := c.target.keptSocket(c.env("XDG_RUNTIME_DIR"))
-	if c.target.ControlPersist > 0 && err != nil {
+	if err != nil && c.target.ControlPersist > 0 {
 		return nil, err
+	}
+	if err != nil { // nobody's, or somebody else's
+		kept = ""
 	}
 	var ways []way
 	for _, socket := range []string{user, kept} {
@@ -58,17 +61,15 @@ func (c *Conn) usersSocket(ctx context.Context) (string, error) {
 }
 
 // keptSocket is where a master of ours lives that outlives its command: one place for each way of reaching a host.
-// The directory must be ours alone, for who can connect to the socket is on the host.
+// The directory must be ours alone, for who can connect to the socket is on the host: with an error the path must not
+// be used. One that is not there yet is fs.ErrNotExist, unless a connection is to be kept.
 func (t Target) keptSocket(runtime string) (string, error) {
 	dir := filepath.Join("/tmp", "usr-"+strconv.Itoa(os.Getuid()))
 	if runtime != "" && len(runtime) < longestSocket-24 {
 		dir = filepath.Join(runtime, "usr")
 	}
-	if err := ownDirectory(dir, t.ControlPersist > 0); err != nil {
-		return "", err
-	}
 	sum := sha256.Sum256([]byte(fmt.Sprintf("%q", t.questionArgs())))
-	return filepath.Join(dir, hex.EncodeToString(sum[:8])), nil
+	return filepath.Join(dir, hex.EncodeToString(sum[:8])), ownDirectory(dir, t.ControlPersist > 0)
 }
 
 func ownDirectory(dir string, create bool) error {

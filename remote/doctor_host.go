@@ -137,7 +137,8 @@ func (h *hostDoctor) loginShell() {
 		h.add(Fail, "login shell", shell+` prints on stdout: "`+noise+`"`, noiseAdvice)
 		return
 	}
-	if said := oneLine(h.conn.current().said.String()); said != "" {
+	asked := h.Options.Interactive && !h.conn.Reused() // then it is part of the conversation
+	if said := oneLine(h.conn.current().said.String()); said != "" && !asked {
 		h.ok("login shell", "%s; on stderr, which does no harm: \"%s\"", shell, said)
 		return
 	}

@@ -178,8 +178,10 @@ func readFind(r *bufio.Reader, got func(Entry)) error {
 func readRecord(r *bufio.Reader) ([]byte, error) {
 	b, err := r.ReadSlice(0)
 	if err == bufio.ErrBufferFull {
-		rest, rerr := r.ReadBytes(0)
-		b, err = append(bytes.Clone(b), rest...), rerr
+		begun := bytes.Clone(b) // the next read overwrites it
+		var rest []byte
+		rest, err = r.ReadBytes(0)
+		b = append(begun, rest...)
 	}
 	if err == io.EOF && len(b) > 0 {
 		return nil, damaged(string(b))

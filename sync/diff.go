@@ -81,21 +81,11 @@ func (s *subject) chooseHash(ctx context.Context) (err error) {
 	return nil
 }
 
-// survey looks at both sides until none of them shows the journal of a dead run, then makes the plan.
+// survey looks at both sides, then makes the plan.
 func (s *subject) survey(ctx context.Context) (*plan, error) {
-	var v view
-	err := s.o.Observe.step(StepSurvey, func() (err error) { v, err = s.look(ctx, !s.modes.Rehash); return err })
+	v, err := s.lookSettled(ctx, !s.modes.Rehash)
 	if err != nil {
 		return nil, err
-	}
-	if v.local.survey.Journal || v.remote.survey.Journal {
-		again, err := s.recoverAll(ctx, v)
-		if err != nil {
-			return nil, err
-		}
-		if again {
-			return s.survey(ctx)
-		}
 	}
 	return s.compare(ctx, v)
 }
@@ -184,7 +174,13 @@ func (s *subject) preview(ctx context.Context, p *plan, r *Report) error {
 		Stall:   stallTimeout,
 		Command: s.ranRsync,
 	}.Run(ctx)
-	if err != nil {
+	var partial *remote.RsyncError
+	if errors.As(err, &partial) && (partial.Code == 23 || partial.Code == 24) {
+		// A file vanished meanwhile; or one is to take the place of a directory that holds ignored files, at which
+		// rsync balks even in thought.
+		s.warn("rsync's own preview is not complete: %v", err)
+		return nil
+	} else if err != nil {
 		return err
 	}
 	flags := make(map[string]string, len(items))

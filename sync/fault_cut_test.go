@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -178,4 +179,51 @@ func (r *rig) same() {
 	if len(a) != len(b) {
 		r.Errorf("%d and %d files", len(a), len(b))
 	}
+}
+
+// TestFaultFrozenLine: a line that is open and carries nothing. If it thaws soon, nothing happens. After a minute (the
+// long form) the remote has freed its lock by itself, another writer has had it, and the client, when it is back,
+// promotes nothing of what it had prepared, but looks again.
+func TestFaultFrozenLine(t *testing.T) {
+	both(t, func(t *testing.T, d sync.Direction) {
+		t.Parallel()
+		r := emptyRig(t, d)
+		relay := r.overRelay(0)
+		r.write(r.src(), 1)
+		r.transferred()
+		r.write(r.src(), 2)
+		far := filepath.Join(r.remote, faultID)
+		want, thawed := 2, make(chan bool)
+		r.atStep(sync.StepBegan{Step: sync.StepVerify}, func() {
+			relay.Stall()
+			go func() {
+				defer close(thawed)
+				defer relay.Resume()
+				time.Sleep(500 * time.Millisecond)
+				if !longFaults() {
+					return
+				}
+				begin := time.Now()
+				out, err := exec.Command("flock", "-w", "60", filepath.Join(far, ".usr.lock"), "echo", "mine").CombinedOutput()
+				t.Logf("the remote lock was free after %v", time.Since(begin).Round(time.Second))
+				if err != nil {
+					t.Errorf("the remote lock is still held after a minute: %v %s", err, out)
+				}
+				if d == sync.Pull { // the other writer is at work
+					want = 3
+					r.write(r.src(), 3)
+				}
+				r.is(r.dst(), 1)
+				time.Sleep(20 * time.Second) // ssh notices too
+			}()
+		})
+		r.transferred()
+		<-thawed
+		r.observe = nil
+		r.is(r.dst(), want)
+		if longFaults() != r.warned("trying again") {
+			t.Errorf("%q", r.warnings)
+		}
+		r.next(want)
+	})
 }

@@ -346,7 +346,7 @@ func TestFaultGrowingLog(t *testing.T) {
 	both(t, func(t *testing.T, d sync.Direction) {
 		r := newRig(t, d)
 		const script = `
-import fcntl, os, sys
+import fcntl, os, sys, time
 n = 0
 while os.path.exists(sys.argv[2]):
     n += 1
@@ -356,6 +356,7 @@ while os.path.exists(sys.argv[2]):
             line = '{"n": %d, "text": "%s"}' % (n, "x" * 300)
             f.write(line[:100]); f.flush()
             f.write(line[100:] + "\n")
+    time.sleep(0.002)
 `
 		on := filepath.Join(t.TempDir(), "on")
 		r.must(os.WriteFile(on, nil, 0o644))

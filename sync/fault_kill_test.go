@@ -1,10 +1,12 @@
 package sync_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -90,6 +92,91 @@ func TestFaultKillBootstrap(t *testing.T) {
 			r.next(1)
 		}
 	})
+}
+
+// TestFaultKillUndo stops an undo before and after each of its steps: the tree is the one or the other, and can go
+// either way afterwards.
+func TestFaultKillUndo(t *testing.T) {
+	both(t, func(t *testing.T, d sync.Direction) {
+		t.Parallel()
+		r := newRig(t, d)
+		r.write(r.src(), 2)
+		r.transferred()
+		for at := 1; ; at += shortOr(2, 1) {
+			cmd, _ := r.child(job{Undo: true, DieAt: at})
+			if cmd.Wait() == nil {
+				break
+			}
+			r.diff() // recovers
+			if r.is(r.dst(), 1, 2) == 2 {
+				r.undone(modes())
+			}
+			r.is(r.dst(), 1)
+			if rel := r.diff().Relation; rel != sync.LocalBehind && d == sync.Pull || rel != sync.LocalAhead && d == sync.Push {
+				t.Errorf("event %d: relation %s", at, rel)
+			}
+			r.transferred()
+			r.is(r.dst(), 2)
+			r.clean()
+			if t.Failed() {
+				t.Fatalf("at event %d", at)
+			}
+		}
+	})
+}
+
+// TestFaultCancelAtEveryStep: what Ctrl-C does. The run ends as cancelled unless it is past the switch, releases its
+// locks, and what it had received is there for the next one.
+func TestFaultCancelAtEveryStep(t *testing.T) {
+	for _, over := range []string{"local", "ssh"} {
+		both(t, func(t *testing.T, d sync.Direction) {
+			t.Run(over, func(t *testing.T) {
+				t.Parallel()
+				cancelAtEveryStep(t, d, over == "ssh")
+			})
+		})
+	}
+}
+
+func cancelAtEveryStep(t *testing.T, d sync.Direction, ssh bool) {
+	r := emptyRig(t, d)
+	every := 1
+	if ssh {
+		r.overSSH(remotetest.Options{})
+		every = shortOr(7, 1)
+	}
+	r.write(r.src(), 1)
+	r.transferred()
+	r.write(r.src(), 2)
+	for at, v := 1, 2; ; at, v = at+every, v+1 {
+		ctx, cancel := context.WithCancel(t.Context())
+		events := 0
+		r.observe = func(e sync.Event) {
+			switch e.(type) {
+			case sync.StepBegan, sync.StepEnded:
+				if events++; events == at {
+					cancel()
+				}
+			}
+		}
+		p := r.open()
+		_, err := p.Transfer(ctx, faultID, d, modes())
+		p.Close()
+		cancel()
+		r.observe = nil
+		if events < at {
+			r.must(err)
+			return
+		}
+		if got := r.is(r.dst(), v-1, v); got != v && !errors.Is(err, context.Canceled) {
+			t.Errorf("event %d: %v", at, err)
+		}
+		for _, root := range []string{r.local, r.remote} {
+			r.free(filepath.Join(root, faultID, ".usr.lock"))
+			r.free(filepath.Join(root, ".usr-sync/journal", faultKey+".lock"))
+		}
+		r.next(v)
+	}
 }
 
 // TestFaultKillAnywhere kills whole process groups at random instants while a reader looks.

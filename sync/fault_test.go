@@ -47,7 +47,7 @@ type job struct {
 	Profile    profiles.Remote
 	ID         string
 	Direction  sync.Direction
-	Force      bool
+	Undo       bool // instead of a transfer
 	NoExchange bool
 	Timeout    time.Duration
 	DieAt      int // dies when it is told of the step event of this number, counted from 1; 0: never
@@ -87,15 +87,24 @@ func work(text string) int {
 		}
 	}}
 	ctx := context.Background()
-	p, err := sync.Open(ctx, o, &j.Profile, sync.Reach{Getenv: os.Getenv, Stderr: os.Stderr})
+	profile := &j.Profile
+	if j.Undo && j.Direction == sync.Pull { // the local side's own
+		profile, o.KeepGenerations = nil, 1
+	}
+	p, err := sync.Open(ctx, o, profile, sync.Reach{Getenv: os.Getenv, Stderr: os.Stderr})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	defer p.Close()
 	m := modes()
-	m.Force, m.LockTimeout = j.Force, j.Timeout
-	r, err := p.Transfer(ctx, j.ID, j.Direction, m)
+	m.LockTimeout = j.Timeout
+	var r *sync.Report
+	if j.Undo {
+		r, err = p.Undo(ctx, j.ID, m)
+	} else {
+		r, err = p.Transfer(ctx, j.ID, j.Direction, m)
+	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%T: %v\n", err, err)
 		return 1

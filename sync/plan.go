@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"path"
 	"slices"
 	"sort"
 	"strings"
@@ -94,6 +95,9 @@ func (p *plan) allowed(m Modes) error {
 	if len(p.dst.unsafe) > 0 && !m.Force && len(p.changes) > 0 {
 		return &UnsafeError{Side: p.dst.side.Name(), Paths: p.dst.unsafe}
 	}
+	if blocking := p.blocking(); len(blocking) > 0 {
+		return &UnsafeError{Side: p.dst.side.Name(), Paths: blocking}
+	}
 	if m.Force || len(p.changes) == 0 {
 		return nil
 	}
@@ -110,6 +114,23 @@ func (p *plan) allowed(m Modes) error {
 		return nil
 	}
 	return &HistoryError{Relation: h.relation, Direction: p.direction, Side: p.dst.side.Name(), Conflicting: h.clash, Disjoint: theirs}
+}
+
+// blocking lists what has to stay at the destination and lies in a directory whose place a file is to take.
+func (p *plan) blocking() (paths []string) {
+	if len(p.copy) == 0 {
+		return nil
+	}
+	for _, stays := range [][]string{p.dst.carry, p.keep} {
+		for _, file := range stays {
+			for dir := path.Dir(file); dir != "."; dir = path.Dir(dir) {
+				if p.copied(dir) != nil {
+					paths = append(paths, file+" (stays, in the place of a file)")
+				}
+			}
+		}
+	}
+	return paths
 }
 
 // damaged lists the destination's files whose bytes changed since the common base though size and time stamp did

@@ -16,7 +16,7 @@ func (p *Pair) Verify(ctx context.Context, id string, m Modes) (*Report, error) 
 	if err != nil {
 		return nil, err
 	}
-	v, err := s.look(ctx, false)
+	v, err := s.lookSettled(ctx, false)
 	if err != nil {
 		return nil, err
 	}

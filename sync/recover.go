@@ -46,6 +46,19 @@ func (b *base) describes(snap *snapshot) bool {
 	return same
 }
 
+// lookSettled looks at both sides until none of them shows the journal of a dead run.
+func (s *subject) lookSettled(ctx context.Context, cached bool) (v view, err error) {
+	err = s.o.Observe.step(StepSurvey, func() error { v, err = s.look(ctx, cached); return err })
+	if err != nil || !v.local.survey.Journal && !v.remote.survey.Journal {
+		return v, err
+	}
+	again, err := s.recoverAll(ctx, v)
+	if err != nil || !again {
+		return v, err
+	}
+	return s.lookSettled(ctx, cached)
+}
+
 // recoverAll finishes or undoes what dead runs left on either side. It reports whether anything was done; a
 // journal whose run is alive is left alone.
 func (s *subject) recoverAll(ctx context.Context, v view) (bool, error) {
@@ -93,10 +106,7 @@ func (s *subject) settleDead(ctx context.Context, side side) (found bool, err er
 		return false, err
 	}
 	s.warn("%s: an earlier run (%s) was stopped while it switched trees: %s", side.Name(), r.Run, outcome(r.Forward))
-	if s.remote != nil {
-		err = s.store.settlePending(s.id, s.remote.Name(), r.Run, r.Forward)
-	}
-	if err == nil {
+	if err = s.store.settleRun(s.id, r.Run, r.Forward); err == nil {
 		err = side.Settle(ctx, s.key, s.o.KeepGenerations)
 	}
 	return true, err

@@ -107,7 +107,18 @@ func (s store) pendingBase(id, remote, algorithm string) *base {
 // pendingSuffix cannot end a state key: keys have their percent signs escaped.
 const pendingSuffix = "%pending"
 
+// readBase leaves out the digests of another algorithm.
 func readBase(path, algorithm string) (*base, error) {
+	b, err := readWholeBase(path)
+	if err == nil && b.alg != algorithm {
+		for i := range b.Files {
+			b.Files[i].Digest = verify.Digest{}
+		}
+	}
+	return b, err
+}
+
+func readWholeBase(path string) (*base, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -124,11 +135,6 @@ func readBase(path, algorithm string) (*base, error) {
 	}
 	if b.alg, b.Files, err = verify.ReadManifest(r); err != nil {
 		return nil, fmt.Errorf("cannot read the common base %s: %w", path, err)
-	}
-	if b.alg != algorithm {
-		for i := range b.Files {
-			b.Files[i].Digest = verify.Digest{}
-		}
 	}
 	return b, nil
 }
@@ -168,32 +174,35 @@ func (s store) settlePending(id, remote, run string, promoted bool) error {
 	return os.Rename(path+pendingSuffix, path)
 }
 
+// settleRun does that for whichever remote the run had to do with.
+func (s store) settleRun(id, run string, promoted bool) error {
+	remotes, err := os.ReadDir(filepath.Join(s.dir, "base"))
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	for _, remote := range remotes {
+		if err := s.settlePending(id, remote.Name(), run, promoted); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s store) dropPending(id, remote string) error {
 	return ignoreMissing(os.Remove(s.basePath(id, remote) + pendingSuffix))
 }
 
 const previousSuffix = "%previous"
 
-// swapPrevious exchanges the common base with the one before it, as an undo does with the trees.
-func (s store) swapPrevious(id, remote string) error {
-	path := s.basePath(id, remote)
-	swap := path + "%swap"
-	if err := ignoreMissing(os.Rename(path, swap)); err != nil {
-		return err
-	}
-	if err := ignoreMissing(os.Rename(path+previousSuffix, path)); err != nil {
-		return err
-	}
-	return ignoreMissing(os.Rename(swap, path+previousSuffix))
-}
-
-// previousRun names the base before the common one; "" if there is none.
-func (s store) previousRun(id, remote, algorithm string) string {
-	b, err := readBase(s.basePath(id, remote)+previousSuffix, algorithm)
+// putPrevious makes the base before the common one pending, under an undo's own run. Where there was none it is a
+// base that says nothing of any class.
+func (s store) putPrevious(id, remote, run string, d Direction) error {
+	b, err := readWholeBase(s.basePath(id, remote) + previousSuffix)
 	if err != nil {
-		return ""
+		b = &base{alg: verify.BLAKE3}
 	}
-	return b.Run
+	b.Run, b.Direction = run, d
+	return s.putPending(id, remote, b.alg, b)
 }
 
 func ignoreMissing(err error) error {

@@ -103,13 +103,16 @@ func (u *undo) carryOut(ctx context.Context, p *plan) (*Report, error) {
 		return nil, err
 	}
 	if swap {
-		info.Base = u.store.previousRun(u.id, u.info.Remote, u.algorithm)
+		info.Base = u.run
+		if err := u.store.putPrevious(u.id, u.info.Remote, u.run, u.direction); err != nil {
+			return nil, err
+		}
 	}
 	err = u.switchTrees(ctx, p, info, func() error {
 		if !swap {
 			return nil
 		}
-		return u.store.swapPrevious(u.id, u.info.Remote)
+		return u.store.settlePending(u.id, u.info.Remote, u.run, true)
 	})
 	if err != nil {
 		return nil, err

@@ -4,7 +4,8 @@ import "github.com/alecthomas/kong"
 
 const description = "Keep USR datasets in step between this machine and a cluster, over ssh and rsync. " +
 	"Exit codes: 0 done, 1 difference found, 2 usage or configuration, 3 remote unreachable, 4 locked, " +
-	"5 verification failed, 6 refused, 7 interrupted transfer, 8 declined, 9 anything else, 130 stopped by the user."
+	"5 verification failed, 6 refused, 7 interrupted transfer, 8 declined, 9 anything else, 130 stopped by the user. " +
+	"The man page: usr man | man -l -"
 
 // cli is the command tree. Each command's type and Run stand in a file of its own.
 type cli struct {
@@ -22,6 +23,7 @@ type cli struct {
 	Demo       demoCmd       `cmd:"" help:"Play the whole loop in a throw-away directory on this machine."`
 	Completion completionCmd `cmd:"" help:"Print the completion script of a shell."`
 	Version    versionCmd    `cmd:"" help:"Show the version of usr and of the tools it uses."`
+	Man        manCmd        `cmd:"" hidden:"" help:"Print the man page of usr (usr man | man -l -)."`
 }
 
 // remotesCmd groups the commands on profiles.

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -40,7 +41,7 @@ func sample() *sync.Report {
 			{Path: "records.parquet", Class: verify.Primary, Kind: sync.Modified, Bytes: 18_200_000},
 		},
 		Silent: []string{"records.parquet"}, Touched: []string{"meta.md"},
-		Print: sync.Sides[string]{Local: "blake3:aa", Remote: "blake3:bb"},
+		Print: sync.Sides[string]{Local: "blake3:" + strings.Repeat("a", 64), Remote: "blake3:" + strings.Repeat("b", 64)},
 		Sent:  1500, Received: 26_000_000, Executions: 4, LockHeld: 420 * time.Millisecond, Took: 12345 * time.Millisecond,
 		Warnings: []string{"rsync on bu-scc is 3.1.3"},
 	}

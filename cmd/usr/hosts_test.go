@@ -65,9 +65,16 @@ func (b *bench) loop() {
 	}
 }
 
-// nothingRuns: the command is over on the server as well.
+// nothingRuns: the command is over on the server as well, and no ssh of it is left here.
 func nothingRuns(t *testing.T, s *remotetest.Server) {
 	t.Helper()
+	for _, file := range globbed(t, "/proc/[0-9]*/cmdline") {
+		text, _ := os.ReadFile(file)
+		kept := strings.Contains(string(text), "[mux]") // as its own title says
+		if strings.Contains(string(text), s.ConfigFile()) && !kept {
+			t.Errorf("left here: %q", text)
+		}
+	}
 	for begin := time.Now(); len(s.Commands()) > 0; time.Sleep(20 * time.Millisecond) {
 		if time.Since(begin) > 3*time.Second {
 			t.Fatalf("%d processes are left on the server", len(s.Commands()))
@@ -182,4 +189,11 @@ func userName() string {
 		return ""
 	}
 	return u.Username
+}
+
+func globbed(t *testing.T, pattern string) []string {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
+	must(t, err)
+	return files
 }

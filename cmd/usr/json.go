@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -39,8 +41,8 @@ func encode(v any) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// writeJSON prints v indented. DEL and the C1 controls, which JSON allows in strings and terminals obey, are escaped;
-// in JSON they can stand in strings only.
+// writeJSON prints v indented. What JSON allows in strings and terminals obey or people cannot see, such as DEL, the C1
+// controls and the marks that turn the direction of text, is escaped; in JSON it can stand in strings only.
 func writeJSON(w io.Writer, v any) error {
 	raw, err := encode(v)
 	if err != nil {
@@ -59,10 +61,12 @@ func escapeControls(text []byte) []byte {
 	out := make([]byte, 0, len(text))
 	for i := 0; i < len(text); {
 		r, size := utf8.DecodeRune(text[i:])
-		if r >= 0x7f && r < 0xa0 {
-			out = fmt.Appendf(out, `\u%04x`, r)
-		} else {
+		if r < 0x7f || unicode.IsPrint(r) {
 			out = append(out, text[i:i+size]...)
+		} else {
+			for _, unit := range utf16.Encode([]rune{r}) {
+				out = fmt.Appendf(out, `\u%04x`, unit)
+			}
 		}
 		i += size
 	}

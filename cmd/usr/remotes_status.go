@@ -16,7 +16,7 @@ func (c *remotesStatusCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	s := sharing{remote: p.Name, here: p.Type == profiles.Local, now: a.env.now()}
+	s := sharing{remote: p.Name, here: p.Type == profiles.Local}
 	err = a.eachHost(p, func(t remote.Target) error {
 		found, err := remote.Check(ctx, t, a.reachOptions())
 		s.hosts = append(s.hosts, hostSharing{t.Host, found})
@@ -25,7 +25,7 @@ func (c *remotesStatusCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	s.next = a.nextForSharing(s)
+	s.now, s.next = a.env.now(), a.nextForSharing(s)
 	return a.show(s)
 }
 

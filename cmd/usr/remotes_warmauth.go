@@ -25,7 +25,7 @@ func (c *remotesWarmAuthCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	s := sharing{remote: p.Name, here: p.Type == profiles.Local, now: a.env.now()}
+	s := sharing{remote: p.Name, here: p.Type == profiles.Local}
 	keep := cmp.Or(p.ControlPersist, warmFor)
 	var done []string
 	err = a.eachHost(p, func(t remote.Target) error {
@@ -37,7 +37,7 @@ func (c *remotesWarmAuthCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	s.done = strings.Join(done, "; ")
-	s.next = a.nextForSharing(s)
+	s.now, s.next = a.env.now(), a.nextForSharing(s)
 	return a.show(s)
 }
 
