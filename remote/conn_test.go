@@ -73,6 +73,7 @@ func TestLoginShells(t *testing.T) {
 	for _, shell := range []string{"bash", "dash", "zsh", "fish", "tcsh"} {
 		for _, sh := range []string{"dash", "bash"} {
 			t.Run(shell+" and sh is "+sh, func(t *testing.T) {
+				t.Parallel()
 				dir := t.TempDir()
 				check(t, os.Symlink(remotetest.Real(sh), filepath.Join(dir, "sh")))
 				s := server(t, remotetest.Options{Shell: shell, Env: map[string]string{"PATH": dir + ":" + os.Getenv("PATH")}})

@@ -41,9 +41,8 @@ type Doctor struct {
 	Root    string // local USR root; "" if there is none
 	// SkipBase leaves the base directory alone: what needs a directory is tried in a temporary one.
 	SkipBase bool
-	// Hint says what to do about an error of the connection, Usr renders a command line of this program.
+	// Hint says what to do about an error of the connection.
 	Hint func(error) string
-	Usr  func(words ...string) string
 }
 
 // Run returns the findings in the order they were made. Its error is that of a context that ended; whatever else

@@ -2,6 +2,7 @@ package remote_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,7 +23,6 @@ func doctor(t *testing.T, tg remote.Target, change func(*remote.Doctor)) []remot
 		Options: remote.Options{Env: append(os.Environ(), "XDG_RUNTIME_DIR="+t.TempDir())},
 		Target:  tg, Root: t.TempDir(),
 		Hint: func(err error) string { return "hint" },
-		Usr:  func(words ...string) string { return "usr " + strings.Join(words, " ") },
 	}
 	if change != nil {
 		change(d)
@@ -224,6 +224,18 @@ func TestDoctorFinds(t *testing.T) {
 			last:   lastRows,
 		},
 		{
+			name: "little room", options: replaced("df", func(real string) string {
+				return "case $1 in -Pk|-Pi) echo head; echo /dev/x 100 90 10 90% /;; *) exec " + real + ` "$@";; esac`
+			}),
+			base: map[string]string{"free space": `warn free space: 10 kB and 10 inodes free -> make room .*`},
+			last: lastRows,
+		},
+		{
+			name: "locks that exclude nobody", options: replaced("flock", func(real string) string { return "exit 0" }),
+			base: map[string]string{"lock": `fail lock: two processes hold the same lock -> .*Lustre.*`},
+			last: lastRows,
+		},
+		{
 			name: "clock", options: replaced("date", func(real string) string { return "exec " + real + ` -d "5 seconds ago" "$@"` }),
 			last: `warn clock: [45]\.\d s behind this host -> .*NTP.*` + "\n" + `ok   transfer: .*`,
 		},
@@ -285,6 +297,30 @@ func TestDoctorTransferHost(t *testing.T) {
 	skip := func(d *remote.Doctor) { d.SkipBase = true }
 	tg.Options = nil
 	expect(t, doctor(t, tg, skip), localRows+remoteRows(nil)+clockRow+`fail transfer host: .* -> correct transfer_host .*`)
+}
+
+// TestDoctorIsStopped: what was made is removed all the same.
+func TestDoctorIsStopped(t *testing.T) {
+	t.Parallel()
+	s := server(t, remotetest.Options{})
+	tg := target(s)
+	tg.BaseDir = t.TempDir()
+	d := &remote.Doctor{Target: tg, Options: remote.Options{Env: append(os.Environ(), "XDG_RUNTIME_DIR="+t.TempDir())}, Hint: func(error) string { return "" }}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		for ctx.Err() == nil {
+			if made, _ := filepath.Glob(tg.BaseDir + "/.usr-sync/doctor-*"); len(made) > 0 {
+				cancel()
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	if found, err := d.Run(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, %v", found, err)
+	}
+	empty(t, tg.BaseDir)
+	gone(t, s)
 }
 
 func TestDoctorOfADirectory(t *testing.T) {

@@ -182,6 +182,7 @@ func plainMode(t *testing.T, dir string) os.FileMode {
 
 // TestCancelKeepsPartial: a cancelled transfer leaves no process and a partial file that the next one goes on from.
 func TestCancelKeepsPartial(t *testing.T) {
+	t.Parallel()
 	far, _ := clusterEnd(t, remotetest.Options{})
 	for name, ends := range map[string]Transfer{"pull": {From: far}, "push": {To: far}} {
 		t.Run(name, func(t *testing.T) {

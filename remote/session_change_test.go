@@ -42,6 +42,7 @@ kill -9 0`, counter, remotetest.Real(name))))
 // TestPromoteDies kills the remote shell at every step of a promotion. Whatever the step: after Recover live is
 // all old or all new, and where it is new the old one is a generation.
 func TestPromoteDies(t *testing.T) {
+	t.Parallel()
 	shims := t.TempDir()
 	arm, fired := deadly(t, shims)
 	deathbed := server(t, remotetest.Options{Env: map[string]string{"PATH": shims + ":" + os.Getenv("PATH")}})
@@ -141,6 +142,7 @@ func sameFile(t *testing.T, a, b string) bool {
 func TestExchangeTools(t *testing.T) {
 	for _, only := range []string{"perl", "python3", "none"} {
 		t.Run(only, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			var hidden []string
 			for _, tool := range []string{"perl", "python3", "exch"} {

@@ -67,6 +67,7 @@ func TestHashTools(t *testing.T) {
 	want := files(t, dir)
 	for i, hidden := range [][]string{{}, {"b3sum", "openssl"}, {"b3sum", "sha256sum"}, {"b3sum", "sha256sum", "openssl"}} {
 		t.Run(fmt.Sprint("without ", hidden), func(t *testing.T) {
+			t.Parallel()
 			bin := t.TempDir()
 			check(t, remotetest.HidePath(bin, hidden...))
 			s := open(t, target(server(t, remotetest.Options{Env: map[string]string{"PATH": bin}})), remote.Options{}).Session()

@@ -30,7 +30,9 @@ func target(s *remotetest.Server) remote.Target {
 
 func open(t *testing.T, tg remote.Target, o remote.Options) *remote.Conn {
 	t.Helper()
-	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
+	if o.Env == nil { // away from the connections of the person who tests
+		o.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+t.TempDir())
+	}
 	c, err := remote.Open(context.Background(), tg, o)
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package sync
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"strings"
 	"time"
@@ -246,48 +245,4 @@ func (s *subject) finish(r *Report) *Report {
 		r.Executions = c.Executions()
 	}
 	return r
-}
-
-// describeTables reads both primaries' footers. A primary that is no Parquet file is said, not fatal.
-func (s *subject) describeTables(ctx context.Context, r *Report) error {
-	l, lerr := s.table(ctx, s.known.local)
-	m := l
-	var rerr error
-	if !s.samePrimary() {
-		m, rerr = s.table(ctx, s.known.remote)
-	}
-	for _, err := range []error{lerr, rerr} {
-		var bad *verify.ParquetError
-		switch {
-		case errors.As(err, &bad):
-			s.warn("%v", err)
-		case err != nil:
-			return err
-		}
-	}
-	r.Tables.Local, r.Tables.Remote = l, m
-	if l != nil && m != nil {
-		r.Tables.Changes = verify.SchemaChanges(l, m)
-		if r.Direction == Push {
-			r.Tables.Changes = verify.SchemaChanges(m, l)
-		}
-	}
-	return nil
-}
-
-func (s *subject) samePrimary() bool {
-	l, r := s.known.local.files.Find(primaryPath), s.known.remote.files.Find(primaryPath)
-	return l != nil && r != nil && l.Digest.Known() && l.Digest == r.Digest
-}
-
-func (s *subject) table(ctx context.Context, snap *snapshot) (*verify.Table, error) {
-	if !snap.present() {
-		return nil, nil
-	}
-	file := snap.survey.Live + "/" + primaryPath
-	t, err := verify.ReadTable(func(off, n int64) ([]byte, error) { return snap.side.ReadRange(ctx, file, off, n) })
-	if err != nil {
-		return nil, fmt.Errorf("cannot read %s on %s as Parquet: %w", primaryPath, snap.side.Name(), err)
-	}
-	return t, nil
 }

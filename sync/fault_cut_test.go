@@ -24,7 +24,7 @@ func TestFaultCutAtEveryStep(t *testing.T) {
 		r.write(r.src(), 1)
 		r.transferred()
 		r.write(r.src(), 2)
-		v, every := 2, shortOr(8, 1)
+		v, every := 2, shortOr(11, 1)
 		for at := 1; ; at += every {
 			events, cut := 0, ""
 			r.observe = func(e sync.Event) {

@@ -140,10 +140,10 @@ func TestFaultCancelAtEveryStep(t *testing.T) {
 
 func cancelAtEveryStep(t *testing.T, d sync.Direction, ssh bool) {
 	r := emptyRig(t, d)
-	every := 1
+	every := shortOr(3, 1)
 	if ssh {
 		r.overSSH(remotetest.Options{})
-		every = shortOr(7, 1)
+		every = shortOr(11, 1)
 	}
 	r.write(r.src(), 1)
 	r.transferred()

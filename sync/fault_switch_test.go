@@ -76,7 +76,7 @@ func withinTheSwitch(t *testing.T, d sync.Direction, ssh bool) {
 	at := r.numberOf("began promote")
 	v := 2
 	for n := 1; n <= 6; n++ {
-		if ssh && n != 2 && n != 5 && !longFaults() {
+		if ssh && n != 2 && !longFaults() {
 			continue
 		}
 		v++

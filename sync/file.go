@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"path"
+	"strings"
 
 	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/verify"
@@ -46,6 +47,11 @@ func (p *Pair) File(ctx context.Context, spec FileSpec, d Direction, m Modes) (*
 		return nil, err
 	}
 	r := f.report(plan, string(d), DryRun)
+	if strings.HasSuffix(plan.src.primary(), ".parquet") || f.modes.Primary == ByParquet {
+		if err := f.describeTables(ctx, r); err != nil {
+			return nil, err
+		}
+	}
 	switch {
 	case d == "":
 		r.Action, r.State = "diff", DiffOnly
@@ -99,6 +105,7 @@ func (f *fileTransfer) survey(ctx context.Context) (*plan, error) {
 			kind = Modified
 		}
 		p.change(p.copy[0], kind)
+		p.changes[0].Path = f.name(p.dst) // the two may be called otherwise
 	}
 	return p, nil
 }
@@ -126,7 +133,7 @@ func (f *fileTransfer) name(s *snapshot) string {
 // snapshot describes a file as the only one of its directory. Its path is the source's name on both sides, so
 // that the two compare, whatever they are called.
 func (f *fileTransfer) snapshot(ctx context.Context, s side, file string) (*snapshot, error) {
-	snap := &snapshot{side: s, survey: &survey{Live: path.Dir(file), EventLines: -1}}
+	snap := &snapshot{side: s, survey: &survey{Live: path.Dir(file), EventLines: -1}, single: true}
 	e, err := s.(fileSide).Stat(ctx, file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return snap, nil
@@ -197,7 +204,7 @@ func (f *fileTransfer) fetch(ctx context.Context, p *plan, dir string) error {
 		levels := f.modes.levels()
 		if levels.Compare(&fresh.files[0], &staged.files[0]) == verify.Same {
 			p.src.files = fresh.files
-			return nil
+			return f.sameFooter(ctx, fresh, staged)
 		}
 		if moving := !verify.SameStamp(&fresh.files[0], &before); !moving || round == maxRounds {
 			return &MismatchError{Paths: []string{before.Path}, Moving: moving}

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
-	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
 )
 
@@ -222,7 +222,11 @@ func moveFiles(from, to, live string) error {
 
 func writeDurably(file, text string) error {
 	dir := filepath.Dir(file)
-	if err := renameio.WriteFile(file, []byte(text), 0o666, renameio.WithTempDir(dir)); err != nil {
+	err := rewrite(file, 0o666, func(w io.Writer) error {
+		_, err := io.WriteString(w, text)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	return syncDirs(dir)

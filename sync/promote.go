@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"slices"
 	"time"
@@ -144,67 +143,10 @@ func dirsToMend(fresh, live verify.Manifest) []verify.Entry {
 
 // verifyTable proves the staged primary by its footer, where the mode asks for that.
 func (t *transfer) verifyTable(ctx context.Context, p *plan) error {
-	if t.modes.Primary != ByParquet || !slices.ContainsFunc(p.copy, func(e *verify.Entry) bool { return e.Path == primaryPath }) {
+	if !slices.ContainsFunc(p.copy, func(e *verify.Entry) bool { return e.Path == primaryPath }) {
 		return nil
 	}
-	want, err := t.table(ctx, p.src)
-	if err != nil {
-		return err
-	}
-	staged := &snapshot{side: p.dst.side, survey: &survey{Live: t.stage.tree}, files: t.stage.files}
-	got, err := t.table(ctx, staged)
-	if err != nil {
-		return err
-	}
-	if got.Rows != want.Rows || len(verify.SchemaChanges(got, want)) > 0 {
-		return &MismatchError{Paths: []string{primaryPath}}
-	}
-	return nil
-}
-
-// verifyEvents reads the lines that the destination's event log gains: each must be an event. A forced transfer
-// takes them as they are, and says so.
-func (t *transfer) verifyEvents(ctx context.Context, p *plan) error {
-	staged, old := t.stage.files.Find(eventsPath), p.dst.files.Find(eventsPath)
-	if p.copied(eventsPath) == nil || staged == nil || t.modes.levels()[verify.Events] != verify.Content || p.src.kept {
-		return nil
-	}
-	in := &rangeReader{ctx: ctx, side: p.dst.side, file: t.stage.tree + "/" + eventsPath, end: staged.Size}
-	if _, local := p.dst.side.(*localSide); !local { // the same bytes, and here
-		in.side, in.file = p.src.side, p.src.survey.Live+"/"+eventsPath
-	}
-	if old != nil && old.Size < staged.Size && !t.modes.Force { // history was found to hold: the rest is new
-		in.off = old.Size
-	}
-	_, err := verify.CheckEvents(in)
-	var bad *verify.EventError
-	if errors.As(err, &bad) && t.modes.Force {
-		t.warn("%v", err)
-		return nil
-	}
-	return err
-}
-
-// rangeReader reads a part of a side's file.
-type rangeReader struct {
-	ctx      context.Context
-	side     side
-	file     string
-	off, end int64
-}
-
-func (r *rangeReader) Read(b []byte) (int, error) {
-	const most = 1 << 20
-	n := min(int64(len(b)), r.end-r.off, most)
-	if n <= 0 {
-		return 0, io.EOF
-	}
-	got, err := r.side.ReadRange(r.ctx, r.file, r.off, n)
-	if err == nil && len(got) == 0 {
-		err = io.EOF
-	}
-	r.off += int64(len(got))
-	return copy(b, got), err
+	return t.sameFooter(ctx, p.src, &snapshot{side: p.dst.side, survey: &survey{Live: t.stage.tree}, files: t.stage.files})
 }
 
 // generationInfo is what a kept tree says of itself, one line of JSON.

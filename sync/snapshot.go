@@ -26,6 +26,7 @@ type snapshot struct {
 	dirs   verify.Manifest // of the synchronized classes
 	carry  []string        // runtime and ignored entries, which stay where they are
 	unsafe []string        // entries that are never transferred, with their kind
+	single bool            // of one file alone (FILE mode)
 	kept   bool            // a generation, not a live dataset: never locked, never cached
 }
 

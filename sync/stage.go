@@ -250,7 +250,7 @@ type landing struct {
 // they are in place (facts: rsync logs before the receiver renames).
 func (t *transfer) landing(ctx context.Context, s side) landing {
 	none := landing{add: func(string) {}, wait: func() (verify.Manifest, error) { return nil, nil }}
-	if _, local := s.(*localSide); !local {
+	if _, local := s.(*localSide); !local || t.modes.noHashes {
 		return none
 	}
 	var mu stdsync.Mutex

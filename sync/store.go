@@ -3,6 +3,7 @@ package sync
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,8 +13,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"github.com/google/renameio/v2"
 
 	"github.com/dnadesign-maintainers/usr/verify"
 )
@@ -189,7 +188,9 @@ func (s store) settleRun(id, run string, promoted bool) error {
 }
 
 func (s store) dropPending(id, remote string) error {
-	return ignoreMissing(os.Remove(s.basePath(id, remote) + pendingSuffix))
+	path := s.basePath(id, remote) + pendingSuffix
+	os.Remove(path + newSuffix) // a dead run's
+	return ignoreMissing(os.Remove(path))
 }
 
 const previousSuffix = "%previous"
@@ -217,19 +218,43 @@ func (s store) write(path string, fill func(io.Writer) error) error {
 	if err := s.makeParent(path); err != nil {
 		return err
 	}
-	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o600), renameio.WithTempDir(filepath.Dir(path)))
+	l, err := waitLock(context.Background(), filepath.Join(s.dir, "store.lock"), storeTimeout)
 	if err != nil {
 		return err
 	}
-	defer f.Cleanup()
+	defer l.unlock()
+	return rewrite(path, 0o600, fill)
+}
+
+// storeTimeout is far more than a write of the store takes.
+const storeTimeout = 30 * time.Second
+
+// newSuffix is that of a file that is being written: the name is always the same, so that a dead writer's is replaced
+// by the next. It cannot end a state key.
+const newSuffix = "%new"
+
+// rewrite replaces a file in one step, for one writer at a time.
+func rewrite(path string, mode os.FileMode, fill func(io.Writer) error) error {
+	f, err := os.OpenFile(path+newSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	if err != nil {
+		return err
+	}
 	w := bufio.NewWriter(f)
-	if err := fill(w); err != nil {
-		return err
+	err = fill(w)
+	if err == nil {
+		err = w.Flush()
 	}
-	if err := w.Flush(); err != nil {
-		return err
+	if err == nil {
+		err = f.Sync()
 	}
-	return f.CloseAtomicallyReplace()
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		return os.Rename(path+newSuffix, path)
+	}
+	os.Remove(path + newSuffix)
+	return err
 }
 
 // makeParent makes the directory of a file of the store.

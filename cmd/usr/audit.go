@@ -12,12 +12,13 @@ import (
 // audit is the result of diff, pull, push, verify and undo of one dataset or file.
 type audit struct {
 	*sync.Report
-	file      bool
-	command   func(...string) string
-	itemized  []string // rsync's own lines, if they were asked for
-	warnings  []string // told on standard error already
-	unspoken  []string // not told there, because of --quiet
-	undoWords []string // the undo of what was done, nil if there is none
+	file       bool
+	remotePath string // of a file
+	command    func(...string) string
+	itemized   []string // rsync's own lines, if they were asked for
+	warnings   []string // told on standard error already
+	unspoken   []string // not told there, because of --quiet
+	undoWords  []string // the undo of what was done, nil if there is none
 }
 
 // audit makes the result of a report.
@@ -68,11 +69,14 @@ func (v *audit) printItemized(p *page) {
 
 func (v *audit) printHead(p *page) {
 	p.fact("action", v.title())
+	if v.remotePath != "" {
+		p.fact("remote file", shown(v.remotePath))
+	}
 	p.state("state", string(v.State), stateTone(v.State), "")
 	v.printRelation(p)
 	modes := jsonModes(v.Modes)
-	p.fact("verify", fmt.Sprintf("primary: %s, sidecars: %s, content hashes: %s, algorithm: %s",
-		modes.Primary, modes.Sidecars, modes.ContentHashes, v.Algorithm))
+	p.fact("verify", strings.Join([]string{tied("primary: " + modes.Primary), tied("sidecars: " + modes.Sidecars),
+		tied("content hashes: " + modes.ContentHashes), tied("algorithm: " + orElse(v.Algorithm, "none"))}, ", "))
 }
 
 func (v *audit) title() string {
@@ -114,7 +118,7 @@ func (v *audit) printRelation(p *page) {
 	next := ""
 	if len(adv.next) > 0 && !v.file {
 		next = v.command(adv.next...)
-		sentence += "; `" + next + "` is " + adv.note
+		sentence += "; " + tied("a "+adv.next[0]+" is "+adv.note)
 	}
 	p.state("relation", string(v.Relation), relationTone(v.Relation), sentence)
 	v.printNext(p, next)
@@ -144,10 +148,10 @@ func (v *audit) classGrid(p *page) *grid {
 			continue // a file has no classes; it is counted as the primary
 		}
 		word, t := classState(c)
-		n := func(i int) cell { return cell{text: p.number(int64(i))} }
+		n := p.counted
 		g.rows = append(g.rows, []cell{{text: v.rowLabel(c.Class)}, {word, t},
 			n(c.Tally.Local.Files), n(c.Tally.Remote.Files), n(c.Added), n(c.Modified), n(c.Deleted),
-			{text: size(c.Bytes)}, n(c.Hashed)})
+			sized(c.Bytes), n(c.Hashed)})
 	}
 	return g
 }
@@ -162,6 +166,15 @@ func classState(c sync.ClassReport) (string, tone) {
 		return "none", quiet
 	}
 	return "same", good
+}
+
+// sized is a number of bytes in a table.
+func sized(n int64) cell {
+	c := cell{text: size(n)}
+	if n == 0 {
+		c.tone = quiet
+	}
+	return c
 }
 
 func (v *audit) rowLabel(c verify.Class) string {
@@ -183,12 +196,13 @@ func classLabel(c verify.Class) string {
 }
 
 func (v *audit) printFacts(p *page) {
-	if !v.file {
+	l, r := v.Tables.Local, v.Tables.Remote
+	if !v.file || l != nil || r != nil {
 		p.gap()
 	}
-	if l, r := v.Tables.Local, v.Tables.Remote; l != nil || r != nil {
-		p.fact("rows", both(p, rowsOf(l), rowsOf(r)))
-		p.fact("columns", both(p, colsOf(l), colsOf(r)))
+	if l != nil || r != nil {
+		p.fact("rows", v.both(p, rowsOf(l), rowsOf(r)))
+		p.fact("columns", v.both(p, colsOf(l), colsOf(r)))
 	}
 	for _, c := range v.Tables.Changes {
 		p.fact("schema", schemaText(c))
@@ -196,13 +210,13 @@ func (v *audit) printFacts(p *page) {
 	if v.file || v.Action == "undo" {
 		return
 	}
-	p.fact("events", both(p, v.Events.Local, v.Events.Remote))
+	p.fact("events", v.both(p, v.Events.Local, v.Events.Remote))
 	p.fact("snapshots", fmt.Sprintf("%s on the remote, %s newer than the newest local one",
 		p.number(int64(v.Snapshots.Remote)), p.number(int64(v.Snapshots.NewerThanLocal))))
 }
 
-// both tells a count of both sides; -1 is not known.
-func both(p *page, local, remote int64) string {
+// both tells a count of both sides; -1 is not known. An undo has the tree before and after it for sides.
+func (v *audit) both(p *page, local, remote int64) string {
 	text := func(n int64) string {
 		if n < 0 {
 			return "none"
@@ -210,6 +224,9 @@ func both(p *page, local, remote int64) string {
 		return p.number(n)
 	}
 	s := text(local) + " local, " + text(remote) + " remote"
+	if v.Action == "undo" {
+		s = text(local) + " before, " + text(remote) + " after"
+	}
 	if d := remote - local; local >= 0 && remote >= 0 && d != 0 {
 		sign := "+"
 		if d < 0 {
@@ -305,9 +322,14 @@ func names(paths []string, o opt) string {
 
 func (v *audit) printCosts(p *page) {
 	p.gap()
-	p.fact("cost", strings.Join(v.costs(p), ", "))
+	costs := v.costs(p)
+	for i := range costs {
+		costs[i] = tied(costs[i])
+	}
+	p.fact("cost", strings.Join(costs, ", "))
 	if v.undoWords != nil {
-		p.line("undo: " + v.command(v.undoWords...) + "   (generation " + v.Generation + ")")
+		p.fact("undo", v.command(v.undoWords...))
+		p.fact("generation", v.Generation)
 	}
 }
 

@@ -13,6 +13,7 @@ type auditData struct {
 	State         sync.State     `json:"transfer_state"`
 	Dataset       string         `json:"dataset"`
 	Remote        *string        `json:"remote"`
+	RemotePath    string         `json:"remote_path,omitempty"` // FILE mode
 	Relation      *string        `json:"relation"`
 	Verify        modesData      `json:"verify"`
 	Hash          string         `json:"hash"`
@@ -109,7 +110,7 @@ func auditJSON(v *audit) auditData {
 	class := classesByName(r)
 	return auditData{
 		Action: r.Action, State: r.State, Dataset: r.Dataset,
-		Remote: orNull(r.Remote), Relation: orNull(string(r.Relation)),
+		Remote: orNull(r.Remote), RemotePath: v.remotePath, Relation: orNull(string(r.Relation)),
 		Verify: jsonModes(r.Modes), Hash: r.Algorithm,
 		Primary: classJSON(class[verify.Primary]), Meta: classJSON(class[verify.Meta]),
 		Events:    eventsData{classJSON(class[verify.Events]), r.Events.Local, r.Events.Remote},

@@ -169,7 +169,7 @@ func (a *app) classify(err error) (code int, kind, hint string) {
 	case errors.As(err, &tool):
 		return codeUnreachable, "tool", hintTool(tool.Tool, tool.Where)
 	case errors.As(err, &noHash):
-		return codeUnreachable, "tool", "install openssl or coreutils on " + noHash.Side
+		return codeUnreachable, "tool", "install openssl or coreutils on " + noHash.Side + "; or compare by Parquet footer, size and time, knowingly: --verify auto"
 	case errors.As(err, &noise):
 		return codeUnreachable, "noise", "make the start-up files of the login shell print nothing when the shell is not interactive (~/.bashrc, ~/.cshrc)"
 	case errors.As(err, &connect):
@@ -178,7 +178,9 @@ func (a *app) classify(err error) (code int, kind, hint string) {
 		return a.classifyRsync(rsync)
 	case errors.As(err, &parquet):
 		return codeMismatch, "parquet", "compare the bytes instead: --verify hash"
-	case errors.As(err, &damage), errors.As(err, &events):
+	case errors.As(err, &events):
+		return codeMismatch, "verification", "mend the event log on the source (each line is one JSON object), or take it as it is with --force"
+	case errors.As(err, &damage):
 		return codeOther, "damage", "look at what is left with `" + a.doingCommand("verify") + "`"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return codeOther, "space", "make room (`df -h`, `quota -s`), then run the same command again"

@@ -80,7 +80,7 @@ var knownErrors = []struct {
 	{&verify.PatternError{Pattern: "[", Why: "x"}, 2},
 	{&verify.ParquetError{Kind: verify.ParquetEmpty}, 5},
 	{&verify.DamageError{}, 9},
-	{&verify.EventError{}, 9},
+	{&verify.EventError{}, 5},
 	{&fs.PathError{Op: "open", Path: "/x", Err: fs.ErrPermission}, 9},
 	{&fs.PathError{Op: "open", Path: "/x", Err: syscall.ENOSPC}, 9},
 	{&fs.PathError{Op: "open", Path: "/x", Err: syscall.EDQUOT}, 9},
@@ -91,7 +91,7 @@ var knownErrors = []struct {
 func TestEveryErrorHasCodeAndHint(t *testing.T) {
 	for _, known := range knownErrors {
 		for _, doing := range []doing{{}, {action: "pull", dataset: "densegen/x", remote: "cluster"}, {action: "push", dataset: "x", remote: "cluster"}, {action: "diff", dataset: "x"}} {
-			a := &app{doing: doing}
+			a := &app{env: newBench(t).env(), doing: doing}
 			f := a.explain(fmt.Errorf("wrapped: %w", known.err))
 			if f.Code != known.code || len(f.Hint) < 6 || f.Kind == "" || f.Message == "" {
 				t.Errorf("%T %v: %+v", known.err, known.err, f)

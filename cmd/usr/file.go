@@ -33,7 +33,9 @@ func (a *app) doFile(ctx context.Context, j job, s subject) error {
 	if err != nil {
 		return err
 	}
-	return a.showAudit(j, a.auditOf(r, true))
+	v := a.auditOf(r, true)
+	v.remotePath = there
+	return a.showAudit(j, v)
 }
 
 // fileOnRemote is --remote-path, else the profile's repo_root and the path below the local repository: --repo-root,

@@ -22,8 +22,13 @@ type compareFlags struct {
 	SkipSnapshots bool   `help:"Leave _snapshots alone."`
 	AuditJSONOut  string `name:"audit-json-out" placeholder:"FILE" help:"Write the audit as JSON to FILE as well."`
 	Rehash        bool   `help:"Trust no hash cache; read the files again."`
-	RepoRoot      string `placeholder:"DIR" help:"FILE: local repository that remote paths are relative to."`
-	RemotePath    string `placeholder:"PATH" help:"FILE: absolute path on the remote."`
+	placeFlags
+}
+
+// placeFlags say where a single file is on the remote.
+type placeFlags struct {
+	RepoRoot   string `placeholder:"DIR" help:"FILE: local repository that remote paths are relative to."`
+	RemotePath string `placeholder:"PATH" help:"FILE: absolute path on the remote."`
 }
 
 // changeFlags are common to pull and push.

@@ -165,6 +165,9 @@ func (a *app) hintAuth(show string) string {
 // login is how a person logs in where the profile at hand leads.
 func (a *app) login(host string, options ...string) string {
 	t := remote.Target{Host: orElse(host, "HOST")}
+	if a.doing.remote == "" {
+		return remote.CommandLine(t.LoginArgs(options...))
+	}
 	if p, err := a.profile(a.doing.remote); err == nil {
 		if of, err := a.reach(p); err == nil && (host == of.Host || host == of.TransferHost) {
 			of.Host, t = host, of

@@ -50,12 +50,15 @@ func (l logList) text(p *page, _ opt) {
 		p.line("nothing has been synced here yet")
 		return
 	}
-	g := columns("time (UTC)", "action", "dataset", "remote", "state", "changes", ">bytes")
+	g := columns("time (UTC)", "action", "dataset", "remote", "changes", ">bytes")
 	g.flex = 2
 	for _, e := range l {
-		g.rows = append(g.rows, []cell{{text: e.Time.UTC().Format("2006-01-02 15:04")}, {text: safe(e.Action)}, {text: shown(e.Dataset)},
-			{text: safe(e.Remote)}, {safe(string(e.State)), stateTone(e.State)},
-			{text: fmt.Sprintf("+%d ~%d -%d", e.Added, e.Modified, e.Deleted)}, {text: size(e.Bytes)}})
+		action := safe(e.Action)
+		if e.State != sync.Transferred {
+			action += " (" + safe(string(e.State)) + ")"
+		}
+		g.row(e.Time.UTC().Format("2006-01-02 15:04"), action, shown(e.Dataset), orElse(safe(e.Remote), here),
+			fmt.Sprintf("+%d ~%d -%d", e.Added, e.Modified, e.Deleted), size(e.Bytes))
 	}
 	p.table(g)
 }

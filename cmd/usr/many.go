@@ -141,9 +141,9 @@ func (s *summary) grid(p *page) *grid {
 			continue
 		}
 		t := r.audit.totals()
-		n := func(i int) cell { return cell{text: p.number(int64(i))} }
+		n := p.counted
 		g.rows = append(g.rows, []cell{{text: shown(r.id)}, {string(r.audit.State), stateTone(r.audit.State)},
-			{string(r.audit.Relation), relationTone(r.audit.Relation)}, n(t.Added), n(t.Modified), n(t.Deleted), {text: size(t.Bytes)}})
+			{string(r.audit.Relation), relationTone(r.audit.Relation)}, n(t.Added), n(t.Modified), n(t.Deleted), sized(t.Bytes)})
 	}
 	return g
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -88,16 +89,25 @@ func (p *page) state(key, word string, t tone, rest string) {
 func (p *page) wrapped(text, word string, t tone) {
 	lines := []string{text}
 	if p.rich && p.width > 0 {
-		lines = wrap(text, p.width)
+		lines = wrap(quoted.ReplaceAllStringFunc(text, tied), p.width)
 	}
 	for _, l := range lines {
 		if word != "" && strings.Contains(l, word) {
 			l = strings.Replace(l, word, p.style(t).Render(word), 1)
 			word = ""
 		}
-		p.line(l)
+		p.line(strings.ReplaceAll(l, tie, " "))
 	}
 }
+
+// tie is a space at which no line is broken. Names cannot hold it: shown quotes what does.
+const tie = "\u00a0"
+
+// quoted is a command in a sentence, which is to be copied in one piece.
+var quoted = regexp.MustCompile("`[^`]+`")
+
+// tied keeps words together, such as a number and its unit.
+func tied(text string) string { return strings.ReplaceAll(text, " ", tie) }
 
 func wrap(text string, width int) []string {
 	const indent = "  "
@@ -173,20 +183,29 @@ func (g *grid) narrow(excess int) {
 	}
 }
 
-// broken breaks anywhere: names hold no spaces.
+// broken breaks behind what parts the words of a name or of a sentence, where there is such a place in the second half
+// of a line, else anywhere.
 func broken(text string, width int) string {
-	var b strings.Builder
-	column := 0
+	var lines []string
+	line := []rune{}
 	for _, r := range text {
-		w := lipgloss.Width(string(r))
-		if column+w > width {
-			b.WriteByte('\n')
-			column = 0
+		if lipgloss.Width(string(line)+string(r)) > width {
+			n := breakAt(line)
+			lines = append(lines, strings.TrimRight(string(line[:n]), " "))
+			line = append([]rune{}, line[n:]...)
 		}
-		b.WriteRune(r)
-		column += w
+		line = append(line, r)
 	}
-	return b.String()
+	return strings.Join(append(lines, string(line)), "\n")
+}
+
+func breakAt(line []rune) int {
+	for n := len(line); n > len(line)/2; n-- {
+		if strings.ContainsRune(" /_-.,", line[n-1]) {
+			return n
+		}
+	}
+	return len(line)
 }
 
 func (p *page) render(g *grid) string {
@@ -226,6 +245,14 @@ func (p *page) number(n int64) string {
 		return strconv.FormatInt(n, 10)
 	}
 	return strings.ReplaceAll(humanize.Comma(n), ",", " ")
+}
+
+// counted is a number in a table, where nothing stands back.
+func (p *page) counted(n int) cell {
+	if n == 0 {
+		return cell{text: "0", tone: quiet}
+	}
+	return cell{text: p.number(int64(n))}
 }
 
 func size(n int64) string {

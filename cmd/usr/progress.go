@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	stdsync "sync"
 	"time"
 
@@ -157,6 +158,9 @@ func (p *progress) observe(e sync.Event) {
 		}
 		p.last = e
 	case sync.Warned:
+		if slices.Contains(p.warnings, e.Text) { // the preview said it already
+			return
+		}
 		p.warnings = append(p.warnings, e.Text)
 		if !p.o.quiet {
 			p.say("usr: warning: " + safe(e.Text))

@@ -241,6 +241,10 @@ func TestWarmAuth(t *testing.T) {
 	wants(t, stderr, "authentication failed", "`usr remotes warm-auth --remote cluster`")
 	_, stderr = b.spawn(codeUnreachable, "remotes", "warm-auth", "--remote", "cluster")
 	wants(t, stderr, "authentication failed", "usr: hint: run it in a terminal")
+	b.profile(s, "batch_mode: false")
+	_, stderr = b.spawn(codeUnreachable, "diff", "densegen/x", "cluster")
+	wants(t, stderr, "authentication failed", "`usr remotes warm-auth --remote cluster`")
+	b.profile(s)
 	if d := time.Since(begin); d > 20*time.Second {
 		t.Errorf("failing took %s", d)
 	}
@@ -305,4 +309,9 @@ func TestNoConnectionToShare(t *testing.T) {
 	wants(t, stderr, "cluster or other")
 	stdout, _ = b.run(0, "doctor", "cluster")
 	wants(t, stdout, "base writable", "exchange", "cluster: ready")
+	stdout, _ = b.run(0, "doctor", "cluster", "--no-check-base-dir")
+	wants(t, stdout, "local flock", "cluster: ready")
+	if strings.Contains(stdout, "base ") {
+		t.Errorf("the base directory was looked at:\n%s", stdout)
+	}
 }

@@ -106,7 +106,11 @@ func (s sharing) data() any {
 		}
 		rows = append(rows, r)
 	}
-	return map[string]any{"remote": s.remote, "live": s.live(), "connections": rows, "done": s.done, "next": s.next}
+	all := map[string]any{"remote": s.remote, "live": s.live(), "connections": rows, "next": s.next}
+	if s.done != "" {
+		all["done"] = s.done
+	}
+	return all
 }
 
 func (s sharing) text(p *page, _ opt) {

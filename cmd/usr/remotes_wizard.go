@@ -89,7 +89,7 @@ func (w wizard) complete(r *profiles.Remote, preset profiles.Preset) error {
 		}
 	}
 	if r.Type != profiles.Local && c.Host == "" && !c.TransferNode {
-		if err := w.ask("host", r.Host, &r.Host); err != nil {
+		if err := w.need("host", r.Host, &r.Host); err != nil {
 			return err
 		}
 	}
@@ -104,7 +104,19 @@ func (w wizard) complete(r *profiles.Remote, preset profiles.Preset) error {
 	if preset.BaseDirHint != "" {
 		fmt.Fprintf(w.app.env.stderr, "(the datasets' root there, such as %s)\n", preset.BaseDirHint)
 	}
-	return w.ask("base_dir", r.BaseDir, &r.BaseDir)
+	return w.need("base_dir", r.BaseDir, &r.BaseDir)
+}
+
+// need asks again where nothing is said: there is no profile without it.
+func (w wizard) need(what, offered string, to *string) error {
+	const patience = 3
+	for range patience {
+		if err := w.ask(what, offered, to); err != nil || *to != "" {
+			return err
+		}
+		fmt.Fprintf(w.app.env.stderr, "(%s is needed; Ctrl-C stops)\n", what)
+	}
+	return &usageError{why: "cannot add a remote: no " + what + " was given", hint: "run `usr remotes wizard` again, or give everything with `usr remotes add`"}
 }
 
 // ask offers a value to be taken with Enter.

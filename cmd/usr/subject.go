@@ -102,14 +102,14 @@ func (a *app) idSubject(id string) (subject, error) {
 	return subject{id: id, root: root}, nil
 }
 
-// patternSubject checks a glob as far as an id is checked.
+// patternSubject checks a glob as far as an id is checked: one that can match no legal id is refused like it.
 func (a *app) patternSubject(pattern string) (subject, error) {
 	plain := strings.Map(func(r rune) rune {
 		if strings.ContainsRune(`*?[]{},!^`, r) {
 			return 'x'
 		}
 		return r
-	}, pattern)
+	}, strings.ReplaceAll(pattern, "**/", "")) // which may stand for nothing
 	if err := sync.CheckID(plain); err != nil {
 		if e, ok := err.(*sync.IDError); ok {
 			err = &sync.IDError{ID: pattern, Why: e.Why}

@@ -7,22 +7,23 @@ import (
 )
 
 type verifyCmd struct {
-	Dataset      string `arg:"" help:"Id or dataset directory."`
-	Remote       string `arg:"" help:"Name of a remote."`
+	sidesArgs
 	AuditJSONOut string `name:"audit-json-out" placeholder:"FILE" help:"Write the audit as JSON to FILE as well."`
+	placeFlags
 }
 
 // Run is called by kong.
 func (c *verifyCmd) Run(ctx context.Context, a *app) error {
-	a.doing.action, a.doing.remote = "verify", c.Remote
-	s, err := a.dataset(c.Dataset)
-	if err != nil {
-		return err
+	flags := compareFlags{AuditJSONOut: c.AuditJSONOut, placeFlags: c.placeFlags}
+	m := sync.Modes{Primary: sync.ByHash, Sidecars: true, ContentHashes: true, Rehash: true}
+	j := job{action: "verify", args: c.sidesArgs, flags: flags, modes: m, ofRemote: true, drift: true}
+	j.dataset = func(p *sync.Pair, id string) (*sync.Report, error) { return p.Verify(ctx, id, m) }
+	j.file = func(p *sync.Pair, s sync.FileSpec) (*sync.Report, error) {
+		r, err := p.File(ctx, s, "", m) // which keeps no hashes
+		if r != nil {
+			r.Action = "verify"
+		}
+		return r, err
 	}
-	if err := a.openAudit(c.AuditJSONOut); err != nil {
-		return err
-	}
-	j := job{action: "verify", args: sidesArgs{Remote: c.Remote}, drift: true}
-	j.dataset = func(p *sync.Pair, id string) (*sync.Report, error) { return p.Verify(ctx, id, sync.Modes{}) }
-	return a.doOne(ctx, j, s)
+	return a.carryOut(ctx, j)
 }
