@@ -20,7 +20,7 @@ else
   case $1 in %d) f=%d;; %i) f=%i;; %Y) f=%Fm;; *) f='%Mp%Lp %g';; esac
   shift; stat -f "$f" -- "$@"; }
 fi
-if find / -prune -printf x >/dev/null 2>&1; then lister=find; else lister=stat; fi
+if find / -prune -printf x >/dev/null 2>&1; then lister='find'; else lister='stat'; fi
 
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 put() { printf '%s=%s\0' "$1" "$2"; }

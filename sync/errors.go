@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// MissingError: there is nothing to transfer, because the source holds no dataset (or file) of that name.
+// MissingError means that there is nothing to transfer, because the source holds no dataset (or file) of that name.
 type MissingError struct {
 	Side, Path string
 }
@@ -15,7 +15,7 @@ func (e *MissingError) Error() string {
 	return fmt.Sprintf("cannot find %s on %s: no such dataset", strconv.Quote(e.Path), e.Side)
 }
 
-// UnsafeError: a tree holds entries that are neither files nor directories, which are never transferred.
+// UnsafeError means that a tree holds entries that are neither files nor directories, which are never transferred.
 type UnsafeError struct {
 	Side  string
 	Paths []string // "path (symlink)"
@@ -25,7 +25,7 @@ func (e *UnsafeError) Error() string {
 	return fmt.Sprintf("cannot transfer unsafe entries of %s: %s", e.Side, list(e.Paths))
 }
 
-// HistoryError: the transfer would overwrite changes that the source does not know of.
+// HistoryError means that the transfer would overwrite changes that the source does not know of.
 type HistoryError struct {
 	Relation    Relation
 	Direction   Direction
@@ -48,7 +48,7 @@ func (e *HistoryError) Error() string {
 	return fmt.Sprintf("cannot %s (%s): %s %s", e.Direction, e.Relation, e.Side, why)
 }
 
-// MismatchError: what was staged is not what the source holds. Nothing was promoted.
+// MismatchError means that what was staged is not what the source holds. Nothing was promoted.
 type MismatchError struct {
 	Paths  []string
 	Moving bool // the source changed faster than it could be copied
@@ -61,7 +61,7 @@ func (e *MismatchError) Error() string {
 	return "cannot verify the staged copy: content differs from the source: " + list(e.Paths)
 }
 
-// SpaceError: the destination has not enough room. Found before the bulk copy, or by the disk itself.
+// SpaceError means that the destination has not enough room. Found before the bulk copy, or by the disk itself.
 type SpaceError struct {
 	Side       string
 	Need, Free int64
@@ -72,7 +72,7 @@ func (e *SpaceError) Error() string {
 	return fmt.Sprintf("cannot stage on %s: %d %s needed, %d free", e.Side, e.Need, e.Unit, e.Free)
 }
 
-// DeviceError: stage and dataset are on different file systems, so that no rename can join them.
+// DeviceError means that stage and dataset are on different file systems, so that no rename can join them.
 type DeviceError struct {
 	Side, Live, State string
 }
@@ -81,7 +81,7 @@ func (e *DeviceError) Error() string {
 	return fmt.Sprintf("cannot stage for %s on %s: it is on another file system than %s", strconv.Quote(e.Live), e.Side, strconv.Quote(e.State))
 }
 
-// InterruptedError: the line was lost; what has arrived is kept for the next run.
+// InterruptedError means that the line was lost; what has arrived is kept for the next run.
 type InterruptedError struct{ Err error }
 
 func (e *InterruptedError) Error() string {
@@ -91,7 +91,7 @@ func (e *InterruptedError) Error() string {
 // Unwrap gives the last failure of the line.
 func (e *InterruptedError) Unwrap() error { return e.Err }
 
-// NothingToUndoError: no generation is kept, or it is not that of the present tree.
+// NothingToUndoError means that no generation is kept, or it is not that of the present tree.
 type NothingToUndoError struct {
 	Side, Dataset string
 	Changed       bool

@@ -15,7 +15,7 @@ import (
 // stateDir is the directory below a USR root that holds everything of ours.
 const stateDir = ".usr-sync"
 
-// IDError: a dataset id that is refused before anything is contacted.
+// IDError means that a dataset id is refused before anything is contacted.
 type IDError struct{ ID, Why string }
 
 func (e *IDError) Error() string {

@@ -13,7 +13,7 @@ import (
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-// RootError: the local root cannot be used.
+// RootError means that the local root cannot be used.
 type RootError struct {
 	Root string
 	Err  error

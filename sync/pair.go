@@ -147,7 +147,7 @@ func (p *Pair) algorithm(ctx context.Context) (string, error) {
 	return "", &NoHashError{Side: p.remote.Name()}
 }
 
-// NoHashError: a host has none of the hash tools that usr knows.
+// NoHashError means that a host has none of the hash tools that usr knows.
 type NoHashError struct{ Side string }
 
 func (e *NoHashError) Error() string {
