@@ -44,8 +44,8 @@ func (t *transfer) lookAgain(ctx context.Context, round int) (*plan, []*verify.E
 	if err != nil {
 		return nil, nil, err
 	}
-	v.local.files.Learn(before.local.files.Settled(before.local.survey.Now))
-	v.remote.files.Learn(before.remote.files.Settled(before.remote.survey.Now))
+	v.local.files.LearnSettled(before.local.files, before.local.survey.Now)
+	v.remote.files.LearnSettled(before.remote.files, before.remote.survey.Now)
 	p, err := t.compare(ctx, v)
 	if err != nil {
 		return nil, nil, err
@@ -59,11 +59,12 @@ func (t *transfer) lookAgain(ctx context.Context, round int) (*plan, []*verify.E
 	if err := t.acceptLog(ctx, p, round); err != nil {
 		return nil, nil, err
 	}
-	lacking, wrong := t.missing(p)
-	if len(wrong) > 0 {
+	lacking := t.missing(p)
+	copied, _ := before.ends(t.direction)
+	if wrong := t.wrong(lacking, copied); len(wrong) > 0 {
 		return nil, nil, &MismatchError{Paths: wrong}
 	}
-	if torn, err := t.tornLog(ctx, p); err != nil || torn != nil {
+	if torn, err := t.tornLog(ctx, p, copied); err != nil || torn != nil {
 		return p, append(lacking, torn), err
 	}
 	return p, lacking, nil

@@ -9,10 +9,15 @@ import (
 // MissingError means that there is nothing to transfer, because the source holds no dataset (or file) of that name.
 type MissingError struct {
 	Side, Path string
+	File       bool // it is a single file
 }
 
 func (e *MissingError) Error() string {
-	return fmt.Sprintf("cannot find %s on %s: no such dataset", strconv.Quote(e.Path), e.Side)
+	what := "dataset"
+	if e.File {
+		what = "file"
+	}
+	return fmt.Sprintf("cannot find %s on %s: no such %s", strconv.Quote(e.Path), e.Side, what)
 }
 
 // UnsafeError means that a tree holds entries that are neither files nor directories, which are never transferred.

@@ -9,10 +9,9 @@ import (
 )
 
 // tornLog is the source's event log if it was copied in the middle of somebody's line and has moved on since.
-func (t *transfer) tornLog(ctx context.Context, p *plan) (*verify.Entry, error) {
-	staged, b := t.stage.files.Find(eventsPath), t.stage.brought[eventsPath]
-	src := p.copied(eventsPath)
-	if staged == nil || src == nil || staged.Size == 0 || staged.Digest != src.Digest || verify.SameStamp(&b, src) {
+func (t *transfer) tornLog(ctx context.Context, p *plan, before *snapshot) (*verify.Entry, error) {
+	staged, src := t.stage.files.Find(eventsPath), p.copied(eventsPath)
+	if staged == nil || src == nil || staged.Size == 0 || staged.Digest != src.Digest || before.shows(src) {
 		return nil, nil
 	}
 	last, err := p.dst.side.ReadRange(ctx, t.stage.tree+"/"+eventsPath, -1, 1)
@@ -56,12 +55,16 @@ func (t *transfer) verifyEvents(ctx context.Context, p *plan) error {
 	if _, local := p.dst.side.(*localSide); !local { // the same bytes, and here
 		in.side, in.file = p.src.side, p.src.survey.Live+"/"+eventsPath
 	}
+	var known int64                                             // lines that are not read again
 	if old != nil && old.Size < staged.Size && !t.modes.Force { // history was found to hold: the rest is new
-		in.off = old.Size
+		in.off, known = old.Size, max(p.dst.survey.EventLines, 0)
 	}
 	_, err := verify.CheckEvents(in)
 	var bad *verify.EventError
-	if errors.As(err, &bad) && t.modes.Force {
+	if errors.As(err, &bad) {
+		bad.Line += known
+	}
+	if bad != nil && t.modes.Force {
 		t.warn("%v", err)
 		return nil
 	}

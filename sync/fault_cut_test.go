@@ -17,6 +17,7 @@ import (
 
 // TestFaultCutAtEveryStep cuts the connection before and after each step. The run dials again and gets to its end.
 func TestFaultCutAtEveryStep(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, d sync.Direction) {
 		t.Parallel()
 		r := emptyRig(t, d)
@@ -59,6 +60,7 @@ func TestFaultCutAtEveryStep(t *testing.T) {
 // TestFaultHostGone: while the host cannot be reached the pauses go by; then the run ends as interrupted, and the
 // next one, with the host back, goes on.
 func TestFaultHostGone(t *testing.T) {
+	t.Parallel()
 	r := emptyRig(t, sync.Pull)
 	relay := r.overRelay(0)
 	r.write(r.src(), 1)
@@ -185,6 +187,7 @@ func (r *rig) same() {
 // long form) the remote has freed its lock by itself, another writer has had it, and the client, when it is back,
 // promotes nothing of what it had prepared, but looks again.
 func TestFaultFrozenLine(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, d sync.Direction) {
 		t.Parallel()
 		r := emptyRig(t, d)

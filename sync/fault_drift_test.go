@@ -43,6 +43,7 @@ func (r *rig) drift(path string) {
 // TestFaultSilentDrift: bytes that changed under the same size and time stamp, on either side and in every class,
 // are seen by a diff that has every digest in its cache, and are repaired by a transfer.
 func TestFaultSilentDrift(t *testing.T) {
+	t.Parallel()
 	for class, path := range ofEachClass {
 		both(t, func(t *testing.T, d sync.Direction) {
 			for _, where := range []string{"source", "destination"} {

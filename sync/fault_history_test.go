@@ -38,6 +38,7 @@ func edits(r *rig) map[string]func(dir string) {
 
 // TestFaultRelations is the table of relations with a common base, and of what they allow.
 func TestFaultRelations(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		local, remote string
 		want          sync.Relation
@@ -93,6 +94,7 @@ func (r *rig) allows(d sync.Direction, want bool) {
 
 // TestFaultFirstMeeting: without a common base the logs alone speak.
 func TestFaultFirstMeeting(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		local, remote string
 		want          sync.Relation
@@ -121,6 +123,7 @@ func TestFaultFirstMeeting(t *testing.T) {
 // TestFaultForce: what a forced transfer overwrites comes back by an undo, byte for byte, and the undo itself can
 // be undone; after a change it is refused.
 func TestFaultForce(t *testing.T) {
+	t.Parallel()
 	for _, over := range []string{"local", "ssh"} {
 		both(t, func(t *testing.T, d sync.Direction) {
 			t.Run(over, func(t *testing.T) { force(t, d, over == "ssh") })
@@ -303,6 +306,7 @@ func TestFaultOpenWriter(t *testing.T) {
 
 // TestFaultPartialModes: what is out of scope stays as it is, and the base of it too.
 func TestFaultPartialModes(t *testing.T) {
+	t.Parallel()
 	for name, scope := range map[string]struct {
 		set func(*sync.Modes)
 		in  func(verify.Class) bool
@@ -343,6 +347,7 @@ func TestFaultPartialModes(t *testing.T) {
 // TestFaultGrowingLog pulls and pushes while a writer appends to the source's log under its own lock: the transfer
 // succeeds, and what arrives is a prefix of whole lines.
 func TestFaultGrowingLog(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, d sync.Direction) {
 		r := newRig(t, d)
 		const script = `

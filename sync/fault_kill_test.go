@@ -21,6 +21,7 @@ import (
 
 // TestFaultKillAtEveryStep stops a transfer dead before and after each of its steps.
 func TestFaultKillAtEveryStep(t *testing.T) {
+	t.Parallel()
 	for _, over := range []string{"local", "ssh"} {
 		both(t, func(t *testing.T, d sync.Direction) {
 			t.Run(over, func(t *testing.T) {
@@ -79,6 +80,7 @@ func telling(event string) bool {
 
 // TestFaultKillBootstrap does the same to the first transfer, which has nothing to replace.
 func TestFaultKillBootstrap(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, d sync.Direction) {
 		t.Parallel()
 		for at := 1; ; at += shortOr(3, 1) {
@@ -97,6 +99,7 @@ func TestFaultKillBootstrap(t *testing.T) {
 // TestFaultKillUndo stops an undo before and after each of its steps: the tree is the one or the other, and can go
 // either way afterwards.
 func TestFaultKillUndo(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, d sync.Direction) {
 		t.Parallel()
 		r := newRig(t, d)
@@ -128,6 +131,7 @@ func TestFaultKillUndo(t *testing.T) {
 // TestFaultCancelAtEveryStep: what Ctrl-C does. The run ends as cancelled unless it is past the switch, releases its
 // locks, and what it had received is there for the next one.
 func TestFaultCancelAtEveryStep(t *testing.T) {
+	t.Parallel()
 	for _, over := range []string{"local", "ssh"} {
 		both(t, func(t *testing.T, d sync.Direction) {
 			t.Run(over, func(t *testing.T) {
@@ -140,7 +144,7 @@ func TestFaultCancelAtEveryStep(t *testing.T) {
 
 func cancelAtEveryStep(t *testing.T, d sync.Direction, ssh bool) {
 	r := emptyRig(t, d)
-	every := shortOr(3, 1)
+	every := shortOr(5, 1)
 	if ssh {
 		r.overSSH(remotetest.Options{})
 		every = shortOr(11, 1)
@@ -181,6 +185,7 @@ func cancelAtEveryStep(t *testing.T, d sync.Direction, ssh bool) {
 
 // TestFaultKillAnywhere kills whole process groups at random instants while a reader looks.
 func TestFaultKillAnywhere(t *testing.T) {
+	t.Parallel()
 	for _, over := range []string{"local", "without exchange", "ssh"} {
 		both(t, func(t *testing.T, d sync.Direction) {
 			t.Run(over, func(t *testing.T) {

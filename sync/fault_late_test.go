@@ -14,6 +14,7 @@ import (
 // files, and new versions of files that the transfer keeps, are carried into live; what conflicts stays in the
 // generation. All of it is said, and nothing is lost.
 func TestFaultLateWriters(t *testing.T) {
+	t.Parallel()
 	for _, over := range []string{"local", "ssh"} {
 		both(t, func(t *testing.T, d sync.Direction) {
 			t.Run(over, func(t *testing.T) { lateWriters(t, d, over == "ssh") })
@@ -68,6 +69,7 @@ func lateWriters(t *testing.T, d sync.Direction, ssh bool) {
 // TestFaultMovingDestination: a kept file that is written to or removed without the lock once it was listed makes
 // the run look again; nothing of the change is lost.
 func TestFaultMovingDestination(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"append", "remove", "replace"} {
 		both(t, func(t *testing.T, d sync.Direction) {
 			t.Run(how, func(t *testing.T) {
@@ -105,6 +107,7 @@ func TestFaultMovingDestination(t *testing.T) {
 
 // TestFaultMovingSource: a source that changes under the lock is caught up with, and given up when it never rests.
 func TestFaultMovingSource(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, d sync.Direction) {
 		for _, times := range []int{3, 1000} {
 			r := newRig(t, d)

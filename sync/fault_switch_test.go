@@ -52,6 +52,7 @@ func writeJournal(r *rig, run string) error {
 // TestFaultWithinTheSwitch stops a promotion between any two of its steps: a transfer that was killed right before it
 // is taken that far by hand. The next command, whichever it is, makes the tree whole.
 func TestFaultWithinTheSwitch(t *testing.T) {
+	t.Parallel()
 	for _, over := range []string{"local", "ssh"} {
 		both(t, func(t *testing.T, d sync.Direction) {
 			if over == "ssh" && d == sync.Pull {
@@ -121,6 +122,7 @@ func (r *rig) numberOf(event string) int {
 // TestFaultRecoveryIsOfItsRun: the pending base of a run that died before it promoted anything is not taken for
 // that of another client's run, which died in its promotion on the same remote.
 func TestFaultRecoveryIsOfItsRun(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, sync.Push)
 	r.write(r.src(), 2)
 	at := r.numberOf("began promote")

@@ -96,7 +96,7 @@ func (f *fileTransfer) survey(ctx context.Context) (*plan, error) {
 	p.src, p.dst = f.known.ends(p.direction)
 	f.src, f.dst = p.src, p.dst
 	if len(p.src.files) == 0 {
-		return nil, &MissingError{Side: p.src.side.Name(), Path: p.src.survey.Live + "/" + f.name(p.src)}
+		return nil, &MissingError{Side: p.src.side.Name(), Path: p.src.survey.Live + "/" + f.name(p.src), File: true}
 	}
 	if !same {
 		p.copy = []*verify.Entry{&p.src.files[0]}
@@ -147,7 +147,7 @@ func (f *fileTransfer) snapshot(ctx context.Context, s side, file string) (*snap
 	e.Path, e.Class = path.Base(file), verify.Primary
 	snap.files, snap.survey.Exists = verify.Manifest{e}, true
 	if f.modes.levels()[verify.Primary] == verify.Content {
-		if err := f.hash(ctx, snap, allPaths(snap.files), f.algorithm); err != nil {
+		if err := f.hash(ctx, snap, unknown(snap.files), f.algorithm); err != nil {
 			return nil, err
 		}
 	}

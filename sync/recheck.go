@@ -25,7 +25,7 @@ func (p *Pair) Verify(ctx context.Context, id string, m Modes) (*Report, error) 
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	for _, snap := range []*snapshot{v.local, v.remote} {
-		g.Go(func() error { return p.hash(gctx, snap, allPaths(snap.files), s.algorithm) })
+		g.Go(func() error { return p.hash(gctx, snap, unknown(snap.files), s.algorithm) })
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
@@ -42,10 +42,13 @@ func (p *Pair) Verify(ctx context.Context, id string, m Modes) (*Report, error) 
 	return s.finish(r), nil
 }
 
-func allPaths(m verify.Manifest) map[string]bool {
-	paths := make(map[string]bool, len(m))
+// unknown lists the files without a digest.
+func unknown(m verify.Manifest) []*verify.Entry {
+	var out []*verify.Entry
 	for i := range m {
-		paths[m[i].Path] = true
+		if !m[i].Digest.Known() {
+			out = append(out, &m[i])
+		}
 	}
-	return paths
+	return out
 }

@@ -61,12 +61,24 @@ func (p *Pair) lookAt(ctx context.Context, s side, id string) (*snapshot, error)
 		return nil, err
 	}
 	snap := &snapshot{side: s, survey: sv}
-	for _, e := range sv.Entries {
-		e.Class = p.classes.Class(e.Path)
-		snap.add(e)
-	}
+	snap.sort(sv.Entries, p.classes)
 	sv.Entries = nil
 	return snap, nil
+}
+
+// sort parts the entries of a listing by what becomes of them. The files keep the room of the listing.
+func (s *snapshot) sort(listing verify.Manifest, classes *verify.Classifier) {
+	s.files = listing[:0]
+	for _, e := range listing {
+		e.Class = classes.Class(e.Path)
+		s.add(e)
+	}
+}
+
+// shows tells whether the snapshot has the very inode state of an entry of a later one.
+func (s *snapshot) shows(e *verify.Entry) bool {
+	was := s.files.Find(e.Path)
+	return was != nil && verify.SameStamp(was, e)
 }
 
 func (s *snapshot) add(e verify.Entry) {
@@ -97,7 +109,7 @@ func kindName(k verify.Kind) string {
 // decide hashes, on both sides at once, exactly the files without whose digests two sides or a side and the
 // common base cannot be compared.
 func (p *Pair) decide(ctx context.Context, v view, base *base, levels verify.Levels, algorithm string) error {
-	local, remote := map[string]bool{}, map[string]bool{}
+	var local, remote []*verify.Entry
 	verify.Join(v.local.files, v.remote.files, func(l, r *verify.Entry) {
 		if l != nil && r != nil && levels.Compare(l, r) != verify.Undecided {
 			return
@@ -105,14 +117,14 @@ func (p *Pair) decide(ctx context.Context, v view, base *base, levels verify.Lev
 		b := base.find(l, r)
 		for _, side := range []struct {
 			mine, other *verify.Entry
-			want        map[string]bool
-		}{{l, r, local}, {r, l, remote}} {
+			want        *[]*verify.Entry
+		}{{l, r, &local}, {r, l, &remote}} {
 			e := side.mine
 			if e == nil || e.Digest.Known() || levels[e.Class] == verify.Stat {
 				continue
 			}
 			if (side.other != nil && side.other.Size == e.Size) || (b != nil && b.Size == e.Size) {
-				side.want[e.Path] = true
+				*side.want = append(*side.want, e)
 			}
 		}
 	})
@@ -123,18 +135,12 @@ func (p *Pair) decide(ctx context.Context, v view, base *base, levels verify.Lev
 }
 
 // hash completes the digests of the wanted files of a snapshot.
-func (p *Pair) hash(ctx context.Context, s *snapshot, want map[string]bool, algorithm string) error {
+func (p *Pair) hash(ctx context.Context, s *snapshot, want []*verify.Entry, algorithm string) error {
 	if len(want) == 0 {
 		return nil
 	}
-	paths := make([]string, 0, len(want))
-	var total, done int64
-	for i := range s.files {
-		if want[s.files[i].Path] {
-			paths = append(paths, s.files[i].Path)
-			total += s.files[i].Size
-		}
-	}
+	paths, total := pathsOf(want), totalSize(want)
+	var done int64
 	var failed error
 	phase := "hash " + s.side.Name()
 	err := s.side.Hash(ctx, s.survey.Live, algorithm, paths, func(path string, d verify.Digest, err error) {

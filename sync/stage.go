@@ -21,29 +21,31 @@ import (
 type stage struct {
 	run     string
 	tree    string
-	files   verify.Manifest         // what has arrived, with digests
-	brought map[string]verify.Entry // by path: the source's entry when it was last copied
-	earlier []string                // trees of dead runs, as basis for what they already received
+	files   verify.Manifest // what has arrived, with digests
+	adopted int             // files taken over from dead runs
+	earlier []string        // trees of dead runs, as basis for what they already received
 }
 
 // newStage makes an empty stage. What dead runs of the same dataset have received is taken over by hard link,
 // where size and time say that it is what the source has now; the digests decide later.
 func (t *transfer) newStage(ctx context.Context, p *plan) error {
 	dst := p.dst
-	t.stage = &stage{run: t.run, brought: map[string]verify.Entry{}}
+	t.stage = &stage{run: t.run}
+	adopted := map[string]bool{}
 	t.stage.tree = statePath(dst.side, "stage", t.key, t.run, "tree")
 	if err := dst.side.Stage(ctx, t.key, t.run, dst.survey.Live); err != nil {
 		return err
 	}
 	for i := len(dst.survey.Stages) - 1; i >= 0 && len(t.stage.earlier) < mostBases; i-- {
 		tree := statePath(dst.side, "stage", t.key, dst.survey.Stages[i], "tree")
-		if err := t.adopt(ctx, p, tree); errors.Is(err, fs.ErrNotExist) {
+		if err := t.adopt(ctx, p, tree, adopted); errors.Is(err, fs.ErrNotExist) {
 			continue
 		} else if err != nil {
 			return err
 		}
 		t.stage.earlier = append(t.stage.earlier, tree)
 	}
+	t.stage.adopted = len(adopted)
 	return nil
 }
 
@@ -51,16 +53,16 @@ func (t *transfer) newStage(ctx context.Context, p *plan) error {
 const mostBases = 4
 
 // adopt links what a dead run's tree holds of the plan's files.
-func (t *transfer) adopt(ctx context.Context, p *plan, tree string) error {
+func (t *transfer) adopt(ctx context.Context, p *plan, tree string, adopted map[string]bool) error {
 	old, err := p.dst.side.List(ctx, tree)
 	if err != nil {
 		return err
 	}
 	var paths []string
 	for _, e := range adoptable(p, old) {
-		if _, twice := t.stage.brought[e.Path]; !twice {
+		if !adopted[e.Path] {
 			paths = append(paths, e.Path)
-			t.stage.brought[e.Path] = verify.Entry{} // adopted, not copied: a mismatch is copied, not failed
+			adopted[e.Path] = true
 		}
 	}
 	if err := t.savePartials(p, tree, old); err != nil {
@@ -109,22 +111,28 @@ func (t *transfer) savePartials(p *plan, tree string, old verify.Manifest) error
 // temporaryName is how rsync names a file while it receives it.
 var temporaryName = regexp.MustCompile(`^\.(.+)\.[A-Za-z0-9]{6}$`)
 
-// missing lists the plan's files that the stage lacks or holds in another version, and whether any of them was
-// copied from the very version that the source still shows (which no honest copy can explain).
-func (t *transfer) missing(p *plan) (lacking []*verify.Entry, wrong []string) {
+// missing lists the plan's files that the stage lacks or holds in another version.
+func (t *transfer) missing(p *plan) (lacking []*verify.Entry) {
 	levels := t.modes.levels()
 	for _, e := range p.copy {
-		have := t.stage.files.Find(e.Path)
-		if have != nil && t.holds(levels, e, have) {
-			continue
+		if have := t.stage.files.Find(e.Path); have == nil || !t.holds(levels, e, have) {
+			lacking = append(lacking, e)
 		}
-		known := levels[e.Class] == verify.Stat || e.Digest.Known() // else it moved while it was read
-		if b, ok := t.stage.brought[e.Path]; ok && have != nil && known && verify.SameStamp(&b, e) {
-			wrong = append(wrong, e.Path)
-		}
-		lacking = append(lacking, e)
 	}
-	return lacking, wrong
+	return lacking
+}
+
+// wrong lists those lacking files that were copied from the very version that the source still shows: no honest
+// copy can explain that. Whatever the stage lacked at the look before was copied since.
+func (t *transfer) wrong(lacking []*verify.Entry, before *snapshot) (paths []string) {
+	levels := t.modes.levels()
+	for _, e := range lacking {
+		known := levels[e.Class] == verify.Stat || e.Digest.Known() // else it moved while it was read
+		if known && t.stage.files.Find(e.Path) != nil && before.shows(e) {
+			paths = append(paths, e.Path)
+		}
+	}
+	return paths
 }
 
 // holds tells whether a staged file is the source's.
@@ -148,9 +156,6 @@ func (t *transfer) bring(ctx context.Context, p *plan, want []*verify.Entry, dir
 	}
 	if err != nil {
 		return err
-	}
-	for _, e := range want {
-		t.stage.brought[e.Path] = *e
 	}
 	return t.listStage(ctx, p, hashed)
 }
@@ -201,13 +206,13 @@ const stallTimeout = 10 * time.Minute
 // hashSource completes the source's digests of the wanted files.
 func (t *transfer) hashSource(ctx context.Context, p *plan, want []*verify.Entry) error {
 	levels := t.modes.levels()
-	paths := map[string]bool{}
+	var unread []*verify.Entry
 	for _, e := range want {
 		if levels[e.Class] == verify.Content && !e.Digest.Known() {
-			paths[e.Path] = true
+			unread = append(unread, e)
 		}
 	}
-	return t.hash(ctx, p.src, paths, t.algorithm)
+	return t.hash(ctx, p.src, unread, t.algorithm)
 }
 
 // listStage lists what has arrived and completes its digests: those taken while the files landed hold where the
@@ -219,20 +224,17 @@ func (t *transfer) listStage(ctx context.Context, p *plan, hashed verify.Manifes
 		return err
 	}
 	snap := &snapshot{side: side, survey: &survey{Live: t.stage.tree}}
-	for _, e := range found {
-		e.Class = t.classes.Class(e.Path)
-		snap.add(e)
-	}
+	snap.sort(found, t.classes)
 	snap.files.Learn(hashed)
 	snap.files.Learn(t.stage.files)
 	levels := t.modes.levels()
-	unknown := map[string]bool{}
+	var unread []*verify.Entry
 	for i := range snap.files {
 		if e := &snap.files[i]; levels[e.Class] == verify.Content && !e.Digest.Known() {
-			unknown[e.Path] = true
+			unread = append(unread, e)
 		}
 	}
-	if err := t.hash(ctx, snap, unknown, t.algorithm); err != nil {
+	if err := t.hash(ctx, snap, unread, t.algorithm); err != nil {
 		return err
 	}
 	t.stage.files = snap.files

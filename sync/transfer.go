@@ -252,7 +252,7 @@ func (t *transfer) preCopy(ctx context.Context, p *plan) error {
 	if err := t.newStage(ctx, p); err != nil {
 		return err
 	}
-	if len(t.stage.brought) > 0 {
+	if t.stage.adopted > 0 {
 		if err := t.listStage(ctx, p, nil); err != nil {
 			return err
 		}

@@ -187,12 +187,9 @@ func (u *undo) findGeneration(ctx context.Context) error {
 		return err
 	}
 	u.old = &snapshot{side: u.side, survey: &survey{Live: gen.Tree, Exists: true, EventLines: -1}, kept: true}
-	for _, e := range entries {
-		e.Class = u.classes.Class(e.Path)
-		u.old.add(e)
-	}
+	u.old.sort(entries, u.classes)
 	u.old.carry = nil
-	if err := u.hash(ctx, u.old, allPaths(u.old.files), u.algorithm); err != nil {
+	if err := u.hash(ctx, u.old, unknown(u.old.files), u.algorithm); err != nil {
 		return err
 	}
 	if u.info.Before != "" && u.info.Hash == u.algorithm && fingerprint(u.old.files) != u.info.Before && !u.modes.Force {
@@ -221,7 +218,7 @@ func (u *undo) plan(ctx context.Context) (*plan, error) {
 		u.store.learn(live, u.id, cached, u.algorithm)
 	}
 	if before := u.live(); before != nil {
-		live.files.Learn(before.files.Settled(before.survey.Now))
+		live.files.LearnSettled(before.files, before.survey.Now)
 	}
 	if err := u.hash(ctx, live, unknown(live.files), u.algorithm); err != nil {
 		return nil, err
@@ -253,21 +250,10 @@ func (u *undo) live() *snapshot {
 	return dst
 }
 
-// unknown lists the files without a digest.
-func unknown(m verify.Manifest) map[string]bool {
-	paths := map[string]bool{}
-	for i := range m {
-		if !m[i].Digest.Known() {
-			paths[m[i].Path] = true
-		}
-	}
-	return paths
-}
-
 // fill brings the kept tree's files into the stage: by link, but for those that writers change in place, which
 // must not be shared between live and what will be a generation again.
 func (u *undo) fill(ctx context.Context, p *plan) error {
-	u.stage = &stage{run: u.run, tree: statePath(u.side, "stage", u.key, u.run, "tree"), brought: map[string]verify.Entry{}}
+	u.stage = &stage{run: u.run, tree: statePath(u.side, "stage", u.key, u.run, "tree")}
 	if err := u.side.Stage(ctx, u.key, u.run, p.dst.survey.Live); err != nil {
 		return err
 	}
@@ -288,7 +274,7 @@ func (u *undo) fill(ctx context.Context, p *plan) error {
 	if err := u.listStage(ctx, p, nil); err != nil {
 		return err
 	}
-	if lacking, _ := u.missing(p); len(lacking) > 0 {
+	if lacking := u.missing(p); len(lacking) > 0 {
 		return &MismatchError{Paths: pathsOf(lacking)}
 	}
 	return nil

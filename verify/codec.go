@@ -44,6 +44,17 @@ func (e *DamageError) Error() string {
 // WriteManifest writes a manifest whose digests are of the algorithm ("" if it has none). A manifest that is out
 // of order or holds a path that no listing can give is an error, and then w holds something unreadable.
 func WriteManifest(w io.Writer, algorithm string, m Manifest) error {
+	return writeEntries(w, algorithm, m, len(m), func(*Entry) bool { return true })
+}
+
+// WriteSettled is WriteManifest for a cache: it leaves out the entries whose digest is not known or may not speak
+// for the inode at a later listing (racily clean, see CountSettled).
+func WriteSettled(w io.Writer, algorithm string, m Manifest, listedAt int64) error {
+	return writeEntries(w, algorithm, m, m.CountSettled(listedAt), func(e *Entry) bool { return e.settled(listedAt) })
+}
+
+// writeEntries writes the count entries of m that are wanted.
+func writeEntries(w io.Writer, algorithm string, m Manifest, count int, wanted func(*Entry) bool) error {
 	if !knownAlgorithm(algorithm) {
 		return fmt.Errorf("cannot write manifest: unknown algorithm %q", algorithm)
 	}
@@ -52,9 +63,12 @@ func WriteManifest(w io.Writer, algorithm string, m Manifest) error {
 	}
 	sum := blake3.New()
 	out := bufio.NewWriterSize(io.MultiWriter(w, sum), maxLine)
-	fmt.Fprintf(out, "%s %s %s %d\n", manifestMagic, manifestVersion, algorithm, len(m))
+	fmt.Fprintf(out, "%s %s %s %d\n", manifestMagic, manifestVersion, algorithm, count)
 	last := ""
 	for i := range m {
+		if !wanted(&m[i]) {
+			continue
+		}
 		if why := checkEntry(&m[i], last); why != "" {
 			return fmt.Errorf("cannot write manifest: %q: %s", m[i].Path, why)
 		}
@@ -63,7 +77,7 @@ func WriteManifest(w io.Writer, algorithm string, m Manifest) error {
 	}
 	err := out.Flush()
 	if err == nil {
-		_, err = fmt.Fprintf(w, "end %d %x\n", len(m), sum.Sum(nil))
+		_, err = fmt.Fprintf(w, "end %d %x\n", count, sum.Sum(nil))
 	}
 	if err != nil {
 		return fmt.Errorf("cannot write manifest: %w", err)
@@ -74,18 +88,49 @@ func WriteManifest(w io.Writer, algorithm string, m Manifest) error {
 // ReadManifest reads what WriteManifest wrote, to the end of r. Anything else is a *DamageError and nothing of it
 // is returned; other errors are those of r.
 func ReadManifest(r io.Reader) (algorithm string, m Manifest, err error) {
-	d := decoder{in: bufio.NewReaderSize(r, maxLine), sum: blake3.New()}
-	algorithm, count, err := d.header()
-	if err == nil {
-		m, err = d.entries(count)
-	}
-	if err == nil {
-		err = d.trailer(count)
-	}
+	algorithm, err = eachEntry(r, func(count int) { m = make(Manifest, 0, min(count, trustedEntries)) }, func(e Entry) { m = append(m, e) })
 	if err != nil {
 		return "", nil, err
 	}
 	return algorithm, m, nil
+}
+
+// LearnFrom is Learn from a stored manifest, without holding it in memory. It tells how many entries were stored
+// and how many of them taught a digest. A manifest of another algorithm teaches nothing; after an error, which is
+// one of ReadManifest's, no digest of m is known.
+func (m Manifest) LearnFrom(r io.Reader, algorithm string) (stored, learnt int, err error) {
+	i := 0
+	found, err := eachEntry(r, func(count int) { stored = count }, func(k Entry) {
+		for i < len(m) && m[i].Path < k.Path {
+			i++
+		}
+		if i < len(m) && m[i].Path == k.Path && k.Digest.Known() && SameStamp(&m[i], &k) {
+			m[i].Digest = k.Digest
+			learnt++
+		}
+	})
+	if err == nil && found == algorithm {
+		return stored, learnt, nil
+	}
+	for i := range m {
+		m[i].Digest = Digest{}
+	}
+	return stored, 0, err
+}
+
+// eachEntry calls begin with the number of entries and each with every entry, in order. Only without an error at
+// the end was what it told what had been written.
+func eachEntry(r io.Reader, begin func(count int), each func(Entry)) (algorithm string, err error) {
+	d := decoder{in: bufio.NewReaderSize(r, maxLine), sum: blake3.New()}
+	algorithm, count, err := d.header()
+	if err != nil {
+		return "", err
+	}
+	begin(count)
+	if err = d.entries(count, each); err == nil {
+		err = d.trailer(count)
+	}
+	return algorithm, err
 }
 
 func knownAlgorithm(name string) bool { return name == "" || name == BLAKE3 || name == SHA256 }
@@ -191,26 +236,25 @@ func (d *decoder) header() (algorithm string, count int, err error) {
 	return algorithm, count, nil
 }
 
-func (d *decoder) entries(count int) (Manifest, error) {
-	m := make(Manifest, 0, min(count, trustedEntries))
+func (d *decoder) entries(count int, each func(Entry)) error {
 	last := ""
 	for range count {
 		line, err := d.next()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		e, err := parseEntry(line)
 		if err != nil {
-			return nil, d.damage(err.Error())
+			return d.damage(err.Error())
 		}
 		if why := checkEntry(&e, last); why != "" {
-			return nil, d.damage(why)
+			return d.damage(why)
 		}
 		d.count(line)
 		last = e.Path
-		m = append(m, e)
+		each(e)
 	}
-	return m, nil
+	return nil
 }
 
 func (d *decoder) trailer(count int) error {

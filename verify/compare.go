@@ -31,25 +31,42 @@ func SameStamp(a, b *Entry) bool {
 }
 
 // Learn takes over the digests of known for all files whose stamp did not change since known was listed.
-func (m Manifest) Learn(known Manifest) {
+func (m Manifest) Learn(known Manifest) { m.learn(known, func(*Entry) bool { return true }) }
+
+// LearnSettled is Learn from a listing of the same host that was made earlier, at listedAt (ns, its clock), and
+// hashed afterwards: only entries that are settled count.
+func (m Manifest) LearnSettled(known Manifest, listedAt int64) {
+	m.learn(known, func(e *Entry) bool { return e.settled(listedAt) })
+}
+
+func (m Manifest) learn(known Manifest, trusted func(*Entry) bool) {
 	Join(m, known, func(e, k *Entry) {
-		if e != nil && k != nil && !e.Digest.Known() && k.Digest.Known() && SameStamp(e, k) {
+		if e == nil || k == nil {
+			return
+		}
+		e.Path = k.Path // one string serves both
+		if !e.Digest.Known() && k.Digest.Known() && SameStamp(e, k) && trusted(k) {
 			e.Digest = k.Digest
 		}
 	})
 }
 
-// Settled returns the entries whose digest will still speak for the inode at a later listing: those that were
-// last touched so long before listedAt (ns, the clock of the listed host) that a later touch cannot have left
+// settled tells whether the digest will still speak for the inode at a later listing: it is known, and the inode
+// was last touched so long before listedAt (ns, the clock of the listed host) that a later touch cannot have left
 // the same time stamp. Git calls the others racily clean (Documentation/technical/racy-git).
-func (m Manifest) Settled(listedAt int64) Manifest {
-	out := make(Manifest, 0, len(m))
-	for _, e := range m {
-		if e.Digest.Known() && e.Ctime < listedAt-clockGrain {
-			out = append(out, e)
+func (e *Entry) settled(listedAt int64) bool {
+	return e.Digest.Known() && e.Ctime < listedAt-clockGrain
+}
+
+// CountSettled counts the entries that WriteSettled writes.
+func (m Manifest) CountSettled(listedAt int64) int {
+	n := 0
+	for i := range m {
+		if m[i].settled(listedAt) {
+			n++
 		}
 	}
-	return out
+	return n
 }
 
 // clockGrain is how coarse time stamps of files may be against the clock that date(1) shows: a kernel tick

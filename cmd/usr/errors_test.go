@@ -35,6 +35,7 @@ var knownErrors = []struct {
 	{&sync.IDError{ID: "/x", Why: "it is absolute"}, 2},
 	{&sync.RootError{Root: "/x", Err: fs.ErrNotExist}, 2},
 	{&sync.MissingError{Side: "cluster", Path: "/x"}, 6},
+	{&sync.MissingError{Side: "cluster", Path: "/x", File: true}, 6},
 	{&sync.UnsafeError{Side: "cluster", Paths: []string{"x (symlink)"}}, 6},
 	{&sync.HistoryError{Relation: sync.Diverged, Direction: sync.Pull}, 6},
 	{&sync.HistoryError{Relation: sync.LocalAhead, Direction: sync.Pull, Disjoint: []string{"x"}}, 6},

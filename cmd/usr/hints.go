@@ -71,6 +71,8 @@ func (a *app) hintHistory(e *sync.HistoryError) string {
 
 func (a *app) hintMissing(e *sync.MissingError) string {
 	switch {
+	case e.File:
+		return "check the path; the place on the remote is --remote-path, or the profile's repo_root and the path below --repo-root"
 	case a.doing.action == "pull":
 		return "list what is there with `" + a.command("datasets", a.remoteName()) + "`; if only this side has it, `" + a.doingCommand("push") + "`"
 	case a.doing.action == "push":
