@@ -115,7 +115,7 @@ func TestOrdinaryUser(t *testing.T) {
 	check(t, os.Chmod(filepath.Join(root, "ds", "secret"), 0o700))
 	check(t, os.Chmod(filepath.Join(root, "closed"), 0o700))
 	for _, id := range []string{"ds", "closed/ds", "closed/other"} {
-		if v, err := session.Survey(background, root, id, "k"); !isPermission(err) {
+		if v, err := surveyOf(session, root, id, "k"); !isPermission(err) {
 			t.Errorf("%s: %+v, %v", id, v, err)
 		}
 	}

@@ -21,7 +21,7 @@ func TestOneConnection(t *testing.T) {
 	s := server(t, remotetest.Options{})
 	c := open(t, target(s), remote.Options{})
 	root, _ := dataset(t)
-	_, err := c.Session().Survey(background, root, "ns/ds", "ns%2Fds")
+	_, err := surveyOf(c.Session(), root, "ns/ds", "ns%2Fds")
 	check(t, err)
 	if n := c.Executions(); n != 2 {
 		t.Errorf("%d ssh processes, want ssh -G and the master", n)
@@ -53,7 +53,7 @@ func TestLazy(t *testing.T) {
 	s := server(t, remotetest.Options{})
 	c := open(t, target(s), remote.Options{Lazy: true})
 	root, _ := dataset(t)
-	v, err := c.Session().Survey(background, root, "ns/ds", "ns%2Fds")
+	v, err := surveyOf(c.Session(), root, "ns/ds", "ns%2Fds")
 	if err != nil || len(v.Entries) != 6 {
 		t.Errorf("%+v, %v", v, err)
 	}
@@ -79,7 +79,7 @@ func TestLoginShells(t *testing.T) {
 				s := server(t, remotetest.Options{Shell: shell, Env: map[string]string{"PATH": dir + ":" + os.Getenv("PATH")}})
 				session := open(t, target(s), remote.Options{}).Session()
 				root, live := dataset(t)
-				v, err := session.Survey(background, root, "ns/ds", "ns%2Fds")
+				v, err := surveyOf(session, root, "ns/ds", "ns%2Fds")
 				if err != nil || v.Live != live || len(v.Entries) != 6 {
 					t.Errorf("%+v, %v", v, err)
 				}

@@ -22,6 +22,8 @@ type Transfer struct {
 	Files          []string      // relative paths, any bytes but NUL; directories are made, not descended into
 	Basis          []string      // absolute directories on To's host, at most 20, for rsync to take unchanged blocks from
 	PartialDir     string        // absolute, on To's host, its parent exists; "" keeps no partial files
+	TrustSender    bool          // a pull into a private stage whose content is proved afterwards; rsync 3.2.5 or newer here
+	Small          bool          // whole files tell the progress, and rsync need not
 	Bwlimit        string        // as rsync's --bwlimit takes it; "" for none
 	Stall          time.Duration // without any sign of progress for that long the transfer is ended; 0: never
 
@@ -45,13 +47,21 @@ type Stats struct {
 // creating the file in place would have given. -I sends every listed file, and so --link-dest gives blocks and
 // never links; -d makes listed directories; -s hides paths from the remote shell.
 var copyOptions = []string{"-t", "-I", "-d", "-s", "-O", "--no-l", "--no-D", "--no-o", "--no-g", "--no-p",
-	"--chmod=ugo=rwX", "--no-h", "--outbuf=L", "--info=progress2,stats2", "--files-from=-", "--from0"}
+	"--chmod=ugo=rwX", "--no-h", "--outbuf=L", "--files-from=-", "--from0"}
 
 // Args returns rsync's arguments, without the program's name. The list of files goes to rsync's standard input:
 // see Run. nonce marks the lines that ParseItem reads.
 func (t Transfer) Args(nonce string) []string {
 	args := append([]string{}, copyOptions...)
-	args = append(args, "--out-format="+outFormat(nonce))
+	info := "--info=progress2,stats2"
+	if t.Small {
+		info = "--info=stats2"
+	}
+	args = append(args, info, "--out-format="+outFormat(nonce))
+	if t.TrustSender && t.From.Host != "" {
+		// Else the receiver holds each name that it is sent against each one that it asked for: n*n comparisons.
+		args = append(args, "--trust-sender")
+	}
 	for _, dir := range t.Basis {
 		args = append(args, "--link-dest="+dir)
 	}
@@ -92,9 +102,13 @@ func (t Transfer) tellDone(out *rsyncOutput) (finish func(error)) {
 		return func(error) {}
 	}
 	var last *Item
+	var bytes int64
 	out.item = func(it Item, _ string) {
 		if !it.moved() {
 			return
+		}
+		if bytes += it.Size; t.Small && t.Progress != nil {
+			t.Progress(bytes)
 		}
 		if t.From.Host == "" {
 			t.Done(it)

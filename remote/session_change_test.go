@@ -123,7 +123,7 @@ func recovers(t *testing.T, s *remote.Session, root, live string) (forward bool)
 		}
 	}
 	check(t, s.Settle(background, root, "k", 1))
-	if v, err := s.Survey(background, root, "ns/ds", "k"); err != nil || v.Journal {
+	if v, err := surveyOf(s, root, "ns/ds", "k"); err != nil || v.Journal {
 		t.Errorf("%+v, %v", v, err)
 	}
 	return forward

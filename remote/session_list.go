@@ -23,11 +23,10 @@ type Entry struct {
 	Dev, Ino     uint64
 }
 
-// Survey is what one round trip tells of a dataset. The listing comes in the order of the directory.
+// Survey is what one round trip tells of a dataset, but for the listing.
 type Survey struct {
 	Live       string // real path, also if nothing is there
 	Exists     bool
-	Entries    []Entry
 	EventLines int64 // newlines in .events.log; -1 without one
 	Journal    bool
 	Stages     []string // names under stage/KEY, unsorted
@@ -38,16 +37,19 @@ type Survey struct {
 	Now        int64 // the host's clock in ns before the listing
 }
 
-// Survey changes nothing. id is the dataset below root, key its name in the state directory.
-func (s *Session) Survey(ctx context.Context, root, id, key string) (*Survey, error) {
-	v, err := s.survey(ctx, root, id, key)
+// Survey changes nothing. id is the dataset below root, key its name in the state directory. got is called for every
+// name of the dataset, in no order, after begin, which may be called again: then it all begins anew.
+func (s *Session) Survey(ctx context.Context, root, id, key string, begin func(), got func(Entry)) (*Survey, error) {
+	begin()
+	v, err := s.survey(ctx, root, id, key, got)
 	if errors.Is(err, fs.ErrNotExist) { // it went away, or was just being replaced: once more
-		v, err = s.survey(ctx, root, id, key)
+		begin()
+		v, err = s.survey(ctx, root, id, key, got)
 	}
 	return v, err
 }
 
-func (s *Session) survey(ctx context.Context, root, id, key string) (*Survey, error) {
+func (s *Session) survey(ctx context.Context, root, id, key string, got func(Entry)) (*Survey, error) {
 	v := &Survey{EventLines: -1, FreeBytes: -1, FreeInodes: -1}
 	what := "survey " + escape(root+"/"+id)
 	err := s.do(ctx, request{verb: "survey", args: []string{root, id, key}}, what, func(r io.Reader) error {
@@ -56,7 +58,7 @@ func (s *Session) survey(ctx context.Context, root, id, key string) (*Survey, er
 		if err != nil || !listing {
 			return err
 		}
-		return s.readList(b, func(e Entry) { v.Entries = append(v.Entries, e) })
+		return s.readList(b, got)
 	})
 	if err != nil {
 		return nil, err

@@ -105,7 +105,7 @@ func within(t *testing.T, limit time.Duration, what string, ok func() bool) {
 func TestSurvey(t *testing.T) {
 	_, s := connect(t)
 	root, live := dataset(t)
-	v, err := s.Survey(background, root, "ns/ds", "ns%2Fds")
+	v, err := surveyOf(s, root, "ns/ds", "ns%2Fds")
 	check(t, err)
 	if v.Live != live || !v.Exists || v.EventLines != 2 || !v.SameFS || v.Journal || v.Partial || len(v.Stages) > 0 {
 		t.Errorf("%+v", v)
@@ -122,7 +122,7 @@ func TestSurvey(t *testing.T) {
 	if strings.Join(names, " ") != want {
 		t.Errorf("listed %q", names)
 	}
-	v, err = s.Survey(background, root, "ns/other", "ns%2Fother")
+	v, err = surveyOf(s, root, "ns/other", "ns%2Fother")
 	check(t, err)
 	if v.Live != filepath.Join(root, "ns/other") || v.Exists || v.EventLines != -1 || !v.SameFS {
 		t.Errorf("absent: %+v", v)

@@ -65,8 +65,10 @@ func stateKey(id string) string {
 	if strings.HasPrefix(key, ".") {
 		key = "%2E" + key[1:]
 	}
-	if base, ok := strings.CutSuffix(key, ".lock"); ok { // KEY.lock is the claim of KEY
-		key = base + "%2Elock"
+	for _, taken := range []string{"lock", "tmp"} { // KEY.lock is the claim of KEY, KEY.tmp its journal in the making
+		if base, ok := strings.CutSuffix(key, "."+taken); ok {
+			key = base + "%2E" + taken
+		}
 	}
 	const most = 160
 	if len(key) > most {

@@ -6,6 +6,7 @@ import (
 	"path"
 	"time"
 
+	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
@@ -17,7 +18,8 @@ type Pair struct {
 	o             Options
 	classes       *verify.Classifier
 	store         store
-	begun         time.Time // of the command, until its first dataset is taken up
+	rsync         *remote.Version // of this host, once it was asked
+	begun         time.Time       // of the command, until its first dataset is taken up
 }
 
 // Options is what all operations on a pair share.
@@ -95,6 +97,9 @@ func (m Modes) inScope(c verify.Class) bool {
 	}
 	return !m.SkipSnapshots || c != verify.Snapshots
 }
+
+// all tells whether every class is in scope.
+func (m Modes) all() bool { return !m.PrimaryOnly && !m.SkipSnapshots }
 
 // synced lists the classes that are compared, in the order in which reports name them.
 var synced = []verify.Class{verify.Primary, verify.Meta, verify.Events, verify.Snapshots, verify.Derived, verify.Auxiliary}

@@ -46,16 +46,13 @@ func (t *transfer) complete(ctx context.Context, p *plan) error {
 
 // dropStale removes staged files that the source no longer has or that turned out to be equal.
 func (t *transfer) dropStale(ctx context.Context, p *plan) error {
-	wanted := make(map[string]bool, len(p.copy))
-	for _, e := range p.copy {
-		wanted[e.Path] = true
-	}
 	var err error
 	t.stage.files = slices.DeleteFunc(t.stage.files, func(e verify.Entry) bool {
-		if !wanted[e.Path] && err == nil {
+		stale := p.copied(e.Path) == nil
+		if stale && err == nil {
 			err = p.dst.side.Remove(ctx, t.stage.tree+"/"+e.Path)
 		}
-		return !wanted[e.Path]
+		return stale
 	})
 	return err
 }
@@ -175,7 +172,7 @@ func stamps(m verify.Manifest) string {
 // promote switches the destination to the stage and records the success. Up to the switch nothing outside the state
 // directory has changed; after it nothing can take it back but an undo.
 func (t *transfer) promote(ctx context.Context, p *plan, r *Report) error {
-	after := t.expected(p)
+	after := t.after
 	name := t.remote.Name()
 	if err := t.store.putPending(t.id, name, t.algorithm, t.nextBase(t.run, after)); err != nil {
 		return err

@@ -45,15 +45,13 @@ func (r *remoteSide) Algorithms(ctx context.Context) ([]string, error) {
 }
 
 func (r *remoteSide) Survey(ctx context.Context, id string) (*survey, error) {
-	v, err := r.s.Survey(ctx, r.root, id, stateKey(id))
+	var m verify.Manifest
+	begin := func() { m = m[:0] }
+	v, err := r.s.Survey(ctx, r.root, id, stateKey(id), begin, func(e remote.Entry) { m = append(m, fromRemote(e)) })
 	if err != nil {
 		return nil, err
 	}
 	slices.Sort(v.Stages)
-	m := make(verify.Manifest, 0, len(v.Entries))
-	for _, e := range v.Entries {
-		m = append(m, fromRemote(e))
-	}
 	slices.SortFunc(m, verify.ComparePaths)
 	return &survey{Live: v.Live, Exists: v.Exists, Entries: m, EventLines: v.EventLines, Journal: v.Journal, Stages: v.Stages,
 		Partial: v.Partial, SameFS: v.SameFS, FreeBytes: v.FreeBytes, FreeInodes: v.FreeInodes, Now: v.Now}, nil

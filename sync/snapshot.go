@@ -26,8 +26,10 @@ type snapshot struct {
 	dirs   verify.Manifest // of the synchronized classes
 	carry  []string        // runtime and ignored entries, which stay where they are
 	unsafe []string        // entries that are never transferred, with their kind
-	single bool            // of one file alone (FILE mode)
-	kept   bool            // a generation, not a live dataset: never locked, never cached
+	cached int             // entries in the cache, and how many of them taught a digest
+	learnt int
+	single bool // of one file alone (FILE mode)
+	kept   bool // a generation, not a live dataset: never locked, never cached
 }
 
 // present tells whether the directory is a dataset.

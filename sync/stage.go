@@ -179,9 +179,10 @@ func (t *transfer) copyFiles(ctx context.Context, p *plan, want []*verify.Entry,
 		PartialDir: statePath(p.dst.side, "stage", t.key, "partial"),
 		Bwlimit:    t.bwlimit(),
 		Stall:      stallTimeout,
-		Done:       func(it remote.Item) { done(it.Path) },
-		Progress:   func(n int64) { t.o.Observe(Progressed{Phase: "transfer", Done: n, Total: total, Files: len(want)}) },
-		Command:    t.ranRsync,
+		Small:      total/int64(len(want)+1) < smallFile, TrustSender: t.trustSender(ctx),
+		Done:     func(it remote.Item) { done(it.Path) },
+		Progress: func(n int64) { t.o.Observe(Progressed{Phase: "transfer", Done: n, Total: total, Files: len(want)}) },
+		Command:  t.ranRsync,
 	}, streams)
 	t.sent += stats.Sent
 	t.received += stats.Received
@@ -197,6 +198,22 @@ func (t *transfer) bwlimit() string {
 		return t.modes.Bwlimit
 	}
 	return t.o.Bwlimit
+}
+
+// smallFile is below which a file is no progress worth telling in parts.
+const smallFile = 1 << 20
+
+// trustSender tells whether the local rsync knows --trust-sender (since 3.2.5, rsync's NEWS). Nothing rests on the
+// trust: what is received lands in a private stage and is held against the manifest, name by name and by content.
+func (p *Pair) trustSender(ctx context.Context) bool {
+	if p.rsync == nil {
+		v, err := remote.LocalRsync(ctx)
+		if err != nil {
+			return false // the transfer will say why
+		}
+		p.rsync = &v
+	}
+	return !p.rsync.Openrsync && !p.rsync.Less(remote.Version{Major: 3, Minor: 2, Patch: 5})
 }
 
 // stallTimeout ends an rsync that shows no sign of life. Its own --timeout does not fire on a stalled pull, and a

@@ -29,6 +29,7 @@ type base struct {
 	Run       string          `json:"run"`
 	Direction Direction       `json:"direction,omitempty"` // of the transfer that made it common
 	Classes   []verify.Class  `json:"classes"`             // those that were equal then
+	Print     string          `json:"print,omitempty"`     // fingerprint of the files, where all digests are known
 	Files     verify.Manifest `json:"-"`
 	alg       string
 }
@@ -117,6 +118,29 @@ func readBase(path, algorithm string) (*base, error) {
 	return b, err
 }
 
+// basePrint is the fingerprint of the common base, read without its files; "" where that is not to be had.
+func (s store) basePrint(id, remote string) string {
+	f, err := os.Open(s.basePath(id, remote))
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	b, err := readBaseHead(bufio.NewReader(f))
+	if err != nil {
+		return ""
+	}
+	return b.Print
+}
+
+func readBaseHead(r *bufio.Reader) (*base, error) {
+	head, err := r.ReadBytes('\n')
+	if err != nil {
+		return nil, err
+	}
+	b := &base{}
+	return b, json.Unmarshal(head, b)
+}
+
 func readWholeBase(path string) (*base, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -124,12 +148,8 @@ func readWholeBase(path string) (*base, error) {
 	}
 	defer f.Close()
 	r := bufio.NewReader(f)
-	head, err := r.ReadBytes('\n')
+	b, err := readBaseHead(r)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the common base %s: %w", path, err)
-	}
-	b := &base{}
-	if err := json.Unmarshal(head, b); err != nil {
 		return nil, fmt.Errorf("cannot read the common base %s: %w", path, err)
 	}
 	if b.alg, b.Files, err = verify.ReadManifest(r); err != nil {
@@ -281,22 +301,18 @@ func (s store) learn(snap *snapshot, id, remote, algorithm string) {
 		return
 	}
 	defer f.Close()
-	alg, known, err := verify.ReadManifest(f)
-	if err != nil || alg != algorithm {
-		return // a damaged or foreign cache is no cache
-	}
-	snap.files.Learn(known)
+	snap.cached, snap.learnt, _ = snap.files.LearnFrom(f, algorithm) // a damaged or foreign cache is no cache
 }
 
-// remember writes the digests of a snapshot that are safe to trust later. It does nothing where no state
-// directory is and none of the digests is worth one.
+// remember writes the digests of a snapshot that are safe to trust later. It does nothing where none of them is, and
+// where all of them come from the cache as it is.
 func (s store) remember(snap *snapshot, id, remote, algorithm string) error {
-	known := snap.files.Settled(snap.survey.Now)
-	if len(known) == 0 {
+	settled := snap.files.CountSettled(snap.survey.Now)
+	if settled == 0 || (settled == snap.learnt && settled == snap.cached) {
 		return nil
 	}
 	return s.write(s.cachePath(id, remote), func(w io.Writer) error {
-		return verify.WriteManifest(w, algorithm, known)
+		return verify.WriteSettled(w, algorithm, snap.files, snap.survey.Now)
 	})
 }
 

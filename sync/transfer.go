@@ -21,9 +21,10 @@ type transfer struct {
 	lockedAt       time.Time
 	held           time.Duration
 	sent, received int64
-	claimed        bool    // the destination is claimed, and no promotion stands there: its stages may be cleared
-	switched       *Report // of a promotion that was begun
-	keep           int     // generations
+	claimed        bool            // the destination is claimed, and no promotion stands there: its stages may be cleared
+	switched       *Report         // of a promotion that was begun
+	keep           int             // generations
+	after          verify.Manifest // the new tree, once it was verified
 }
 
 // transferOnce plans, asks and carries out.
@@ -260,8 +261,7 @@ func (t *transfer) preCopy(ctx context.Context, p *plan) error {
 			return err
 		}
 	}
-	lacking, _ := t.missing(p)
-	if err := t.bring(ctx, p, lacking, p.newDirs); err != nil {
+	if err := t.bring(ctx, p, t.missing(p), p.newDirs); err != nil {
 		return err
 	}
 	if p.bytes() < flushFirst {

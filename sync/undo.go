@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"path"
 	"slices"
-
-	"github.com/dnadesign-maintainers/usr/verify"
 )
 
 // Undo puts back the generation that the last promotion replaced: on the remote if the pair has one, else
@@ -95,7 +93,7 @@ func (u *undo) carryOut(ctx context.Context, p *plan) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	after := u.expected(p)
+	after := u.after
 	info := u.generationInfo(p, after, "undo")
 	info.Remote = u.info.Remote
 	swap, err := u.baseIsOf(u.info)
