@@ -47,17 +47,17 @@ type Stats struct {
 // creating the file in place would have given. -I sends every listed file, and so --link-dest gives blocks and
 // never links; -d makes listed directories; -s hides paths from the remote shell.
 var copyOptions = []string{"-t", "-I", "-d", "-s", "-O", "--no-l", "--no-D", "--no-o", "--no-g", "--no-p",
-	"--chmod=ugo=rwX", "--no-h", "--outbuf=L", "--files-from=-", "--from0"}
+	"--chmod=ugo=rwX", "--no-h", "--files-from=-", "--from0"}
 
 // Args returns rsync's arguments, without the program's name. The list of files goes to rsync's standard input:
 // see Run. nonce marks the lines that ParseItem reads.
 func (t Transfer) Args(nonce string) []string {
 	args := append([]string{}, copyOptions...)
-	info := "--info=progress2,stats2"
-	if t.Small {
-		info = "--info=stats2"
+	outbuf, info := "--outbuf=L", "--info=progress2,stats2"
+	if t.Small { // then a block of lines is a moment's worth, and a write a line would cost more than the file
+		outbuf, info = "--outbuf=B", "--info=stats2"
 	}
-	args = append(args, info, "--out-format="+outFormat(nonce))
+	args = append(args, outbuf, info, "--out-format="+outFormat(nonce))
 	if t.TrustSender && t.From.Host != "" {
 		// Else the receiver holds each name that it is sent against each one that it asked for: n*n comparisons.
 		args = append(args, "--trust-sender")
