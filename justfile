@@ -36,4 +36,4 @@ fuzz time="20s":
 
 # only the tests that break things on purpose
 faults *args:
-    scripts/test -v -run Fault {{args}}
+    USR_FAULTS=long scripts/test -v -timeout 60m -run Fault ./sync {{args}}

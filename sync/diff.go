@@ -22,6 +22,8 @@ type subject struct {
 	base       *base
 	known      view // the last look, with the digests learned since
 	started    time.Time
+	tables     map[string]seenTable // by side
+	seenLogs   seenLogs
 	recovered  bool
 }
 
@@ -30,7 +32,8 @@ func (p *Pair) subject(id string, d Direction, m Modes) (*subject, error) {
 	if err := CheckID(id); err != nil {
 		return nil, err
 	}
-	return &subject{Pair: p, id: id, key: stateKey(id), direction: d, modes: m, started: p.nextStart()}, nil
+	return &subject{Pair: p, id: id, key: stateKey(id), direction: d, modes: m, started: p.nextStart(),
+		tables: map[string]seenTable{}}, nil
 }
 
 // nextStart is when the work on a dataset began: the first one's includes the connection.
@@ -134,7 +137,21 @@ func (s *subject) logOrder(ctx context.Context, v view) (logOrder, error) {
 	if !v.local.present() || !v.remote.present() {
 		return logsEqual, nil
 	}
-	return s.logs(ctx, v, s.algorithm)
+	l, r := v.local.files.Find(eventsPath), v.remote.files.Find(eventsPath)
+	if l != nil && r != nil && verify.SameStamp(l, &s.seenLogs.local) && verify.SameStamp(r, &s.seenLogs.remote) {
+		return s.seenLogs.order, nil
+	}
+	order, err := s.logs(ctx, v, s.algorithm)
+	if err == nil && l != nil && r != nil {
+		s.seenLogs = seenLogs{local: *l, remote: *r, order: order}
+	}
+	return order, err
+}
+
+// seenLogs is how two event logs compared, to be asked again only if one of them was touched.
+type seenLogs struct {
+	local, remote verify.Entry
+	order         logOrder
 }
 
 // towards is the direction in which changes are told: that of the transfer, or for a diff the one that the

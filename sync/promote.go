@@ -75,8 +75,8 @@ func (t *transfer) verify(ctx context.Context, p *plan) error {
 	if err != nil {
 		return err
 	}
-	want := t.expected(p)
-	var files, dirs verify.Manifest
+	t.after = t.expected(p)
+	files, dirs := found[:0], verify.Manifest(nil) // in the room of the listing
 	for _, e := range found {
 		e.Class = t.classes.Class(e.Path)
 		if e.Kind == verify.Directory {
@@ -86,9 +86,9 @@ func (t *transfer) verify(ctx context.Context, p *plan) error {
 		}
 	}
 	var wrong, moved []string
-	verify.Join(files, want, func(f, w *verify.Entry) {
+	verify.Join(files, t.after, func(f, w *verify.Entry) {
 		switch path := either(f, w).Path; {
-		case f != nil && w != nil && f.Kind == verify.File && untouched(f, w):
+		case f != nil && w != nil && f.Kind == verify.File && untouched(f, w) && (f.Ctime == w.Ctime || p.copied(path) == nil):
 		case f != nil && p.dst.files.Find(path) != nil && p.copied(path) == nil:
 			moved = append(moved, path) // live's own file, which somebody wrote to without the lock
 		default:

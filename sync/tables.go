@@ -65,7 +65,23 @@ func (s *subject) table(ctx context.Context, snap *snapshot) (*verify.Table, err
 	if name == "" {
 		return nil, nil
 	}
-	return tableOf(ctx, snap.side, snap.survey.Live+"/"+name)
+	e, seen := snap.files.Find(name), s.tables[snap.side.Name()]
+	if e == nil || !verify.SameStamp(e, &seen.of) {
+		seen = seenTable{}
+		seen.table, seen.err = tableOf(ctx, snap.side, snap.survey.Live+"/"+name)
+	}
+	if e != nil {
+		seen.of = *e
+		s.tables[snap.side.Name()] = seen
+	}
+	return seen.table, seen.err
+}
+
+// seenTable is a footer that was read, and the file that it was read from: it costs a round trip.
+type seenTable struct {
+	of    verify.Entry
+	table *verify.Table
+	err   error
 }
 
 // primary is the path of the primary, "" if there is none.
