@@ -112,6 +112,9 @@ func (t *transfer) verify(ctx context.Context, p *plan) error {
 
 // expected is the new tree: copied files as they were proved in the stage, kept ones as they stand in live.
 func (t *transfer) expected(p *plan) verify.Manifest {
+	if len(p.keep) == 0 {
+		return t.stage.files
+	}
 	want := slices.Clone(t.stage.files)
 	for _, path := range p.keep {
 		if e := p.dst.files.Find(path); e != nil {

@@ -242,6 +242,7 @@ func (t *transfer) listStage(ctx context.Context, p *plan, hashed verify.Manifes
 	}
 	snap := &snapshot{side: side, survey: &survey{Live: t.stage.tree}}
 	snap.sort(found, t.classes)
+	snap.files.SharePaths(p.src.files)
 	snap.files.Learn(hashed)
 	snap.files.Learn(t.stage.files)
 	levels := t.modes.levels()

@@ -36,16 +36,22 @@ func (m Manifest) Learn(known Manifest) { m.learn(known, func(*Entry) bool { ret
 // LearnSettled is Learn from a listing of the same host that was made earlier, at listedAt (ns, its clock), and
 // hashed afterwards: only entries that are settled count.
 func (m Manifest) LearnSettled(known Manifest, listedAt int64) {
+	m.SharePaths(known)
 	m.learn(known, func(e *Entry) bool { return e.settled(listedAt) })
+}
+
+// SharePaths makes equal paths of two manifests one string in memory, that of other.
+func (m Manifest) SharePaths(other Manifest) {
+	Join(m, other, func(e, o *Entry) {
+		if e != nil && o != nil {
+			e.Path = o.Path
+		}
+	})
 }
 
 func (m Manifest) learn(known Manifest, trusted func(*Entry) bool) {
 	Join(m, known, func(e, k *Entry) {
-		if e == nil || k == nil {
-			return
-		}
-		e.Path = k.Path // one string serves both
-		if !e.Digest.Known() && k.Digest.Known() && SameStamp(e, k) && trusted(k) {
+		if e != nil && k != nil && !e.Digest.Known() && k.Digest.Known() && SameStamp(e, k) && trusted(k) {
 			e.Digest = k.Digest
 		}
 	})

@@ -12,12 +12,16 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 )
 
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	// The first Ctrl-C stops children and releases locks; the second ends the program where it stands.
 	context.AfterFunc(ctx, stop)
@@ -28,6 +32,10 @@ func main() {
 	}
 	os.Exit(run(ctx, os.Args[1:], e))
 }
+
+// gcPercent keeps the heap near what lives in it: nearly all of that is listings, which are long-lived, so that
+// collecting more often costs little.
+const gcPercent = 40
 
 // run is the whole program: it carries out one command line and returns the exit code.
 func run(ctx context.Context, args []string, e env) int {
