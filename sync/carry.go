@@ -38,16 +38,15 @@ func (t *transfer) carryIn(ctx context.Context, p *plan) {
 		return
 	}
 	l := t.lateChanges(p, old)
-	carry := dst.(carrier)
 	for _, file := range l.added {
-		if err := carry.MoveIn(ctx, tree, live, file); err != nil {
+		if err := dst.MoveIn(ctx, tree, live, file); err != nil {
 			l.clashes = append(l.clashes, file)
 		} else if t.classes.Class(file).Synced() {
 			t.warn("%s: %s was written without the lock during the switch; carried into the new tree", dst.Name(), list([]string{file}))
 		}
 	}
 	for _, file := range l.changed {
-		if err := carry.SwapIn(ctx, tree, live, file); err != nil {
+		if err := dst.SwapIn(ctx, tree, live, file); err != nil {
 			l.clashes = append(l.clashes, file)
 			continue
 		}

@@ -134,7 +134,7 @@ func (f *fileTransfer) name(s *snapshot) string {
 // that the two compare, whatever they are called.
 func (f *fileTransfer) snapshot(ctx context.Context, s side, file string) (*snapshot, error) {
 	snap := &snapshot{side: s, survey: &survey{Live: path.Dir(file), EventLines: -1}, single: true}
-	e, err := s.(fileSide).Stat(ctx, file)
+	e, err := s.Stat(ctx, file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return snap, nil
 	}
@@ -165,13 +165,13 @@ func (f *fileTransfer) do(ctx context.Context, p *plan) (err error) {
 		return err
 	}
 	defer f.leave(ctx, dst, nil)
-	dir, err := dst.(fileSide).StageFile(ctx, target)
+	dir, err := dst.StageFile(ctx, target)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil && !resumable(err) {
-			dst.(fileSide).DropFile(context.WithoutCancel(ctx), dir)
+			dst.DropFile(context.WithoutCancel(ctx), dir)
 		}
 	}()
 	if err := f.fetch(ctx, p, dir); err != nil {
@@ -180,7 +180,7 @@ func (f *fileTransfer) do(ctx context.Context, p *plan) (err error) {
 	if err := f.lockAround(ctx, dst, path.Dir(target)); err != nil {
 		return err
 	}
-	return dst.(fileSide).PromoteFile(ctx, dir, f.name(p.src), target)
+	return dst.PromoteFile(ctx, dir, f.name(p.src), target)
 }
 
 // fetch copies until what is staged is what the source holds.
@@ -232,7 +232,7 @@ func (f *fileTransfer) copyFile(ctx context.Context, p *plan, dir string) error 
 
 // lockAround takes the lock of the dataset that the directory is, if it is one.
 func (f *fileTransfer) lockAround(ctx context.Context, s side, dir string) error {
-	if _, err := s.(fileSide).Stat(ctx, path.Join(dir, ".usr.lock")); errors.Is(err, fs.ErrNotExist) {
+	if _, err := s.Stat(ctx, path.Join(dir, ".usr.lock")); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	} else if err != nil {
 		return err

@@ -76,6 +76,9 @@ type side interface {
 	Datasets(ctx context.Context) ([]datasetInfo, error)
 	// Close releases everything.
 	Close() error
+
+	fileSide // file.go
+	carrier  // carry.go
 }
 
 // survey is what one round trip tells about a dataset.
