@@ -36,8 +36,6 @@ func CheckID(id string) error {
 		return refuse(`it contains one of * ? [ ] \`)
 	case strings.ContainsFunc(id, func(r rune) bool { return unicode.IsControl(r) || r == unicode.ReplacementChar }):
 		return refuse("it contains control characters or is not UTF-8")
-	case strings.Count(id, "/") > 1:
-		return refuse("it has more than two segments")
 	}
 	for i, seg := range strings.Split(id, "/") {
 		switch {
@@ -54,6 +52,9 @@ func CheckID(id string) error {
 		case len(seg) > 255:
 			return refuse("a segment is longer than 255 bytes")
 		}
+	}
+	if strings.Count(id, "/") > 1 {
+		return refuse("it has more than two segments")
 	}
 	return nil
 }
