@@ -179,7 +179,7 @@ func (t *transfer) copyFiles(ctx context.Context, p *plan, want []*verify.Entry,
 		PartialDir: statePath(p.dst.side, "stage", t.key, "partial"),
 		Bwlimit:    t.bwlimit(),
 		Stall:      stallTimeout,
-		Small:      total/int64(len(want)+1) < smallFile, TrustSender: t.trustSender(ctx),
+		Small:      total/int64(len(want)+1) < smallFile, TrustSender: len(want) > manyFiles && t.trustSender(ctx),
 		Done:     func(it remote.Item) { done(it.Path) },
 		Progress: func(n int64) { t.o.Observe(Progressed{Phase: "transfer", Done: n, Total: total, Files: len(want)}) },
 		Command:  t.ranRsync,
@@ -202,6 +202,9 @@ func (t *transfer) bwlimit() string {
 
 // smallFile is below which a file is no progress worth telling in parts.
 const smallFile = 1 << 20
+
+// manyFiles is how many a transfer has at least before rsync's checks of names, n*n of them, take noticeable time.
+const manyFiles = 1000
 
 // trustSender tells whether the local rsync knows --trust-sender (since 3.2.5, rsync's NEWS). Nothing rests on the
 // trust: what is received lands in a private stage and is held against the manifest, name by name and by content.
