@@ -134,6 +134,7 @@ func (c *Conn) makeDir() error {
 		return nil
 	}
 	for _, base := range []string{os.TempDir(), "/tmp"} {
+		sweep(base, time.Now())
 		dir, err := os.MkdirTemp(base, "usr-")
 		if err != nil {
 			return fmt.Errorf("cannot make a place for the control socket: %w", err)
