@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path"
+	"slices"
 
 	"github.com/dnadesign-maintainers/usr/verify"
 )
@@ -69,22 +70,13 @@ func (t *transfer) lateChanges(p *plan, old verify.Manifest) late {
 		case was == nil && path.Base(o.Path) != ".usr.lock":
 			l.added = append(l.added, o.Path)
 		case was == nil || (o.Size == was.Size && o.Mtime == was.Mtime):
-		case p.copied(o.Path) == nil && kept(p, o.Path) && o.Ino != was.Ino:
+		case p.copied(o.Path) == nil && slices.Contains(p.keep, o.Path) && o.Ino != was.Ino:
 			l.changed = append(l.changed, o.Path)
 		default:
 			l.clashes = append(l.clashes, o.Path)
 		}
 	})
 	return l
-}
-
-func kept(p *plan, file string) bool {
-	for _, k := range p.keep {
-		if k == file {
-			return true
-		}
-	}
-	return false
 }
 
 func (s *localSide) MoveIn(_ context.Context, old, live, file string) error {

@@ -32,8 +32,7 @@ func (p *Pair) subject(id string, d Direction, m Modes) (*subject, error) {
 	if err := CheckID(id); err != nil {
 		return nil, err
 	}
-	return &subject{Pair: p, id: id, key: stateKey(id), direction: d, modes: m, started: p.nextStart(),
-		tables: map[string]seenTable{}}, nil
+	return p.newSubject(id, stateKey(id), d, m), nil
 }
 
 // nextStart is when the work on a dataset began: the first one's includes the connection.
@@ -44,6 +43,10 @@ func (p *Pair) nextStart() time.Time {
 	start := p.begun
 	p.begun = time.Time{}
 	return start
+}
+
+func (p *Pair) newSubject(id, key string, d Direction, m Modes) *subject {
+	return &subject{Pair: p, id: id, key: key, direction: d, modes: m, started: p.nextStart(), tables: map[string]seenTable{}}
 }
 
 // look reads both sides at once and, unless told otherwise, takes the digests that the cache still vouches for.

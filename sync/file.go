@@ -34,10 +34,11 @@ type FileSpec struct{ Local, Remote string }
 // File previews (direction "") or transfers a single file: staged beside its target, proved by its hash, renamed.
 func (p *Pair) File(ctx context.Context, spec FileSpec, d Direction, m Modes) (*Report, error) {
 	m.Sidecars, m.ContentHashes = true, true
-	s := &subject{Pair: p, tables: map[string]seenTable{}, id: spec.Local, key: stateKey("file:" + spec.Local), direction: d, modes: m, started: p.nextStart()}
+	target := spec.Local
 	if d == Push {
-		s.key = stateKey("file:" + spec.Remote)
+		target = spec.Remote
 	}
+	s := p.newSubject(spec.Local, stateKey("file:"+target), d, m)
 	if err := s.chooseHash(ctx); err != nil {
 		return nil, err
 	}

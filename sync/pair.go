@@ -161,5 +161,5 @@ func (e *NoHashError) Error() string {
 
 // statePath is a path in a side's state directory.
 func statePath(s side, elem ...string) string {
-	return path.Join(append([]string{s.Root(), ".usr-sync"}, elem...)...)
+	return path.Join(append([]string{s.Root(), stateDir}, elem...)...)
 }

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"path"
 	"regexp"
-	stdsync "sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -225,14 +224,18 @@ const stallTimeout = 10 * time.Minute
 
 // hashSource completes the source's digests of the wanted files.
 func (t *transfer) hashSource(ctx context.Context, p *plan, want []*verify.Entry) error {
+	return t.hash(ctx, p.src, t.unread(want), t.algorithm)
+}
+
+// unread lists those of the files whose digest is needed and not known.
+func (t *transfer) unread(files []*verify.Entry) (out []*verify.Entry) {
 	levels := t.modes.levels()
-	var unread []*verify.Entry
-	for _, e := range want {
+	for _, e := range files {
 		if levels[e.Class] == verify.Content && !e.Digest.Known() {
-			unread = append(unread, e)
+			out = append(out, e)
 		}
 	}
-	return t.hash(ctx, p.src, unread, t.algorithm)
+	return out
 }
 
 // listStage lists what has arrived and completes its digests: those taken while the files landed hold where the
@@ -248,14 +251,7 @@ func (t *transfer) listStage(ctx context.Context, p *plan, hashed verify.Manifes
 	snap.files.SharePaths(p.src.files)
 	snap.files.Learn(hashed)
 	snap.files.Learn(t.stage.files)
-	levels := t.modes.levels()
-	var unread []*verify.Entry
-	for i := range snap.files {
-		if e := &snap.files[i]; levels[e.Class] == verify.Content && !e.Digest.Known() {
-			unread = append(unread, e)
-		}
-	}
-	if err := t.hash(ctx, snap, unread, t.algorithm); err != nil {
+	if err := t.hash(ctx, snap, t.unread(unknown(snap.files)), t.algorithm); err != nil {
 		return err
 	}
 	t.stage.files = snap.files
@@ -276,13 +272,10 @@ func (t *transfer) landing(ctx context.Context, s side) landing {
 	if _, local := s.(*localSide); !local || t.modes.noHashes {
 		return none
 	}
-	var mu stdsync.Mutex
-	var got verify.Manifest
+	var got verify.Manifest // filled by one goroutine, which is done when Wait returns
 	h, err := verify.NewHasher(ctx, t.stage.tree, t.algorithm, 0, func(r verify.Hashed) {
 		if r.Err == nil { // what could not be read now is read after the listing, or missing there
-			mu.Lock()
 			got = append(got, r.Entry)
-			mu.Unlock()
 		}
 	})
 	if err != nil {
