@@ -126,7 +126,7 @@ func (c *Conn) advance() error {
 	l.token = token
 	c.link = l
 	// Where ssh has failed already the write fails as well; reading will tell why.
-	l.write([]byte(bootstrap + script + "hello 0 " + encodeArg(c.target.RsyncPath) + "\n"))
+	l.write([]byte(bootstrap + script + "hello 0\n"))
 	return nil
 }
 

@@ -49,6 +49,22 @@ func ride(e remote.Endpoint, command string) (string, error) {
 	return string(out), err
 }
 
+// TestCiphers: whatever is preferred, a host that knows one cipher only is reached, and a list that the user has
+// configured stands.
+func TestCiphers(t *testing.T) {
+	s := server(t, remotetest.Options{Lines: []string{"Ciphers chacha20-poly1305@openssh.com"}})
+	open(t, target(s), remote.Options{})
+	tg := target(s)
+	var err error
+	tg.ConfigFile, err = s.WriteConfig("own_ciphers", 0, "Ciphers chacha20-poly1305@openssh.com,aes128-ctr")
+	check(t, err)
+	open(t, tg, remote.Options{Command: func(argv []string) {
+		if line := strings.Join(argv, " "); strings.Contains(line, "Ciphers=") {
+			t.Errorf("the user's ciphers are overruled: %s", line)
+		}
+	}})
+}
+
 func TestLazy(t *testing.T) {
 	s := server(t, remotetest.Options{})
 	c := open(t, target(s), remote.Options{Lazy: true})

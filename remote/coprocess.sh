@@ -36,10 +36,15 @@ inode() { [ -e "$1" ] || [ -L "$1" ] || { echo 0; return; }; about %i "$1"; }
 # enter: cd whose failure is told in the system's words.
 enter() { cd -- "$1" 2>/dev/null && return; ls -ld -- "$1/." >/dev/null; exit 1; }
 readable() { [ -f "$1" ] && [ -r "$1" ] || { ls -- "$1" >/dev/null && cat -- "$1" >/dev/null; exit 1; }; }
-# mvt: rename, never into a directory.
-if mv --help 2>&1 | grep -q -e --no-target; then mvt() { mv -fT -- "$1" "$2"; }
-else mvt() { [ ! -e "$2" ] || fail "$2: File exists"; mv -f -- "$1" "$2"; }
-fi
+# mvt: rename, never into a directory. Whether mv can be told so is asked when the claim is taken.
+mv_knows_T=
+learn_mv() { if mv --help 2>&1 | grep -q -e --no-target; then mv_knows_T=1; else mv_knows_T=0; fi; }
+mvt() {
+  [ -n "$mv_knows_T" ] || learn_mv
+  if [ "$mv_knows_T" = 1 ]; then mv -fT -- "$1" "$2"; return; fi
+  [ ! -e "$2" ] || fail "$2: File exists"
+  mv -f -- "$1" "$2"
+}
 # harden: make names durable; an old sync flushes everything instead.
 harden() { sync -- "$@" 2>/dev/null || sync; }
 
@@ -82,6 +87,7 @@ obtain() { # descriptor, path, seconds: status 0 held, 40 busy, 41 cannot be loc
 }
 main_claim() { # root key seconds
   [ -z "$claim" ] || { err="$claim is claimed"; return 1; }
+  learn_mv
   err=$( (makestate "$1" journal) 2>&1) || return 1
   obtain 8 "$1/.usr-sync/journal/$2.lock" "$3" && claim=$1/.usr-sync/journal/$2.lock
 }

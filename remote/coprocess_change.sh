@@ -193,7 +193,7 @@ switch() { # exchange allowed
   if [ $replaces = 0 ]; then
     mkdir -p -- "${live%/*}"
     # -n so that a dataset that appeared meanwhile stays what it is; rename(2) would replace an empty directory.
-    if mv --help 2>&1 | grep -q -e --no-target; then mv -nT -- "$T" "$live"; else mvt "$T" "$live"; fi
+    if [ "$mv_knows_T" = 1 ]; then mv -nT -- "$T" "$live"; else mvt "$T" "$live"; fi
     [ "$(inode "$live")" = "$new" ] || fail "$live: File exists"
   elif [ "$1" = 0 ] || ! exchange "$T" "$live"; then twice "$live"
   fi

@@ -1,12 +1,11 @@
 # What the remote shell reads: facts, listings, digests. See coprocess.sh.
 
 now() { t=$(date +%s%N); case $t in *N) t=${t%N}000000000;; esac; }
-do_hello() { # rsync
-  put host "$(uname -n)"; put system "$(uname -s)"; put machine "$(uname -m)"
-  now; put now "$t"
+do_hello() {
+  set -- $(uname -snm)
+  put system "$1"; put host "$2"; put machine "$3"
   put lister $lister; put watchdog "$patience"
   if have flock; then put flock 1; fi
-  if have "${1:-rsync}"; then put rsync "$("${1:-rsync}" --version 2>/dev/null | head -n 1)"; fi
   for tool in b3sum openssl sha256sum shasum; do if have $tool; then put hash $tool; fi; done
 }
 # locate: $real is where a path leads, also if nothing is $there yet; $near is the nearest directory that is.
@@ -38,7 +37,9 @@ do_stat() { # file
   else $stat "$record" "./${1##*/}"; fi
 }
 do_list() { list "$1"; }
-do_survey() { # root id key
+last_line() { line=${1##*
+}; }
+do_survey() { # root id key, sum of a listing that need not be told again
   locate "$1"
   S=$1/.usr-sync state=$near
   [ ! -d "$S" ] || state=$S
@@ -46,20 +47,25 @@ do_survey() { # root id key
   parent=$near
   [ -z "$there" ] || parent=$real/..
   put live "$real"; put exists "$there"
-  put devices "$(about %d "$state" "$parent" "$near" | tr '\n' ' ')"
-  put space "$(df -Pk -- "$state" 2>/dev/null | tail -n 1)"
-  put inodes "$(df -Pi -- "$state" 2>/dev/null | tail -n 1)"
-  [ ! -e "$S/journal/$3" ] || put journal 1
+  key=$3 known=$4
+  set -- $(about %d "$state" "$parent" "$near"); put devices "$*"
+  last_line "$(df -Pk -- "$state" 2>/dev/null)"; put space "$line"
+  last_line "$(df -Pi -- "$state" 2>/dev/null)"; put inodes "$line"
+  [ ! -e "$S/journal/$key" ] || put journal 1
   set +f
-  for d in "$S/stage/$3"/*/; do
+  for d in "$S/stage/$key"/*/; do
     d=${d%/}
     case ${d##*/} in '*'|partial*) ;; *) [ -L "$d" ] || put stage "${d##*/}";; esac
   done
-  [ ! -d "$S/stage/$3/partial" ] || [ -z "$(ls -A -- "$S/stage/$3/partial" | head -n 1)" ] || put partial 1
+  [ ! -d "$S/stage/$key/partial" ] || [ -z "$(ls -A -- "$S/stage/$key/partial" | head -n 1)" ] || put partial 1
   now; put now "$t"
   [ -n "$there" ] || return 0
   log=$real/.events.log
   if [ -f "$log" ] && [ ! -L "$log" ]; then readable "$log"; put events "$(wc -l <"$log")"; fi
+  if [ -n "$known" ] && sum=$(hasher sha256 && list "$real" | $large) 2>/dev/null && [ "${sum%% *}" = "$known" ]; then
+    put same 1
+    return 0
+  fi
   put list "$token"
   list "$real"
 }
@@ -74,9 +80,6 @@ hasher() { # algorithm: $small for many little files, $large for bytes; both pri
   esac
   [ -n "$small" ] || fail "there is no tool for $1"
 }
-# pick: those of the names on standard input that find's conditions hold for. The names are ordinary ones.
-pick() { xargs -0 -n 5000 sh -c 'c=$1; shift; exec find "$@" -prune $c' sh "$*" 2>/dev/null; }
-lines() { printf '%s\n' "$1" | tr '\n' '\0'; }
 # batches: tools that do not write line by line themselves are made to, for the lines of two processes meet here.
 batches() { # size tool
   case $2 in
@@ -84,18 +87,24 @@ batches() { # size tool
   *) xargs -0 -n "$1" -P 2 sh -c "$2"' "$@" | while IFS= read -r l; do printf "%s\n" "$l"; done' sh;;
   esac
 }
-do_hash() { # algorithm dir, ordinary names: lines in any order, bad ones among them; what is missing is asked again
+# regular: those of the names on standard input that are files: a tool would wait for a fifo's writer.
+regular() { xargs -0 -n 5000 sh -c 'exec find "$@" -prune -type f -print0' sh; }
+# blocks: a packet for many lines instead of one for each.
+blocks() { dd ibs=4096 obs=32768; }
+do_hash() { # algorithm dir; a word of ordinary names for large, middling and small files: lines in any order, bad ones
+  # among them; what is missing is asked again
   hasher "$1"; enter "$2"
   set +e
   exec 2>/dev/null
-  big=$(names | pick '(' -size +127 -o ! -type f ')')
-  if [ -z "$big" ]; then names | batches 500 "$small"; return 0; fi
-  huge=$(lines "$big" | pick -type f -size +16383)
-  [ -z "$huge" ] || lines "$huge" | batches 1 "$large"
-  some=$(lines "$big" | pick -type f -size -16384)
-  [ -z "$some" ] || lines "$some" | batches 16 "$large"
-  names | pick -type f -size -128 -print0 | batches 500 "$small"
+  set -- $payload
+  [ "$1" = = ] || printf %b "${1#=}" | regular | batches 1 "$large"
+  [ "$2" = = ] || printf %b "${2#=}" | regular | batches 16 "$large"
+  [ "$3" = = ] || printf %b "${3#=}" | regular | batches 2000 "$small" | blocks
   return 0
+}
+do_present() { # as do_hash, after a line with the clock
+  now; printf '%s\n' "$t"
+  do_hash "$@"
 }
 do_hash1() { # algorithm dir, any names: a line for each in the same order, which begins with ! for an error
   hasher "$1"; enter "$2"

@@ -71,14 +71,18 @@ func appendEscaped(b []byte, s string) []byte {
 	return b
 }
 
-// escapeNames is a payload of NUL-terminated paths. "./" keeps a name from being an option.
+// escapeNames is a payload of NUL-terminated paths.
 func escapeNames(paths []string) []byte {
 	var b []byte
 	for _, p := range paths {
-		b = append(b, "./"...)
-		b = append(appendEscaped(b, p), `\0000`...)
+		b = appendName(b, p)
 	}
 	return b
+}
+
+// appendName writes a NUL-terminated path. "./" keeps it from being an option.
+func appendName(b []byte, path string) []byte {
+	return append(appendEscaped(append(b, "./"...), path), `\0000`...)
 }
 
 // answer is the body of an answer. It ends, with io.EOF, at the trailer, which then has been read.

@@ -61,33 +61,55 @@ func outFormat(nonce string) string { return nonce + " %i|%l|%b|%M|%n//%L" }
 
 // ParseItem reads a line that rsync (3.1.3 to 3.5.0, LC_ALL=C, --no-h) printed in the format of a Transfer or
 // Preview with this nonce; false for all other lines.
-func ParseItem(line, nonce string) (Item, bool) {
-	it, _, ok := parseItem(line, nonce)
-	return it, ok
-}
-
-// parseItem also renders the line as rsync -i would have printed it.
-func parseItem(line, nonce string) (it Item, itemized string, ok bool) {
-	rest, found := strings.CutPrefix(line, nonce+" ")
-	fields := strings.SplitN(rest, "|", 5)
-	if !found || len(fields) != 5 || !validFlags(fields[0]) {
-		return Item{}, "", false
+func ParseItem(line, nonce string) (it Item, ok bool) {
+	l, ok := cutItem(line, nonce)
+	if !ok || !validFlags(l.flags) || l.name == "" {
+		return Item{}, false
 	}
-	size, err1 := strconv.ParseInt(fields[1], 10, 64)
-	wire, err2 := strconv.ParseInt(fields[2], 10, 64)
-	name, target, found := strings.Cut(fields[4], "//")
-	if err1 != nil || err2 != nil || !found || name == "" {
-		return Item{}, "", false
+	it = Item{Flags: l.flags, Path: unescapeName(l.name), Dir: l.dir}
+	var err1, err2 error
+	it.Size, err1 = strconv.ParseInt(l.size, 10, 64)
+	it.Wire, err2 = strconv.ParseInt(l.wire, 10, 64)
+	if err1 != nil || err2 != nil {
+		return Item{}, false
 	}
-	shown := name
-	if strings.HasPrefix(target, "/") { // a directory's name ends in a slash: "dir///"
-		shown, target = name+"/", target[1:]
-	}
-	it = Item{Flags: fields[0], Path: unescapeName(name), Size: size, Wire: wire, Dir: shown != name}
 	if strings.HasPrefix(it.Flags, deleting) {
 		it.Flags = deleting
 	}
-	return it, fields[0] + " " + shown + target, true
+	return it, true
+}
+
+// itemLine is a line of ours, taken apart at outFormat's signs.
+type itemLine struct {
+	flags, size, wire, name, target string
+	dir                             bool
+}
+
+func cutItem(line, nonce string) (l itemLine, ok bool) {
+	rest, ok := strings.CutPrefix(line, nonce)
+	if !ok || rest == "" || rest[0] != ' ' {
+		return l, false
+	}
+	rest = rest[1:]
+	for _, field := range []*string{&l.flags, &l.size, &l.wire, new(string)} { // the fourth is %M
+		if *field, rest, ok = strings.Cut(rest, "|"); !ok {
+			return l, false
+		}
+	}
+	l.name, l.target, ok = strings.Cut(rest, "//")
+	if strings.HasPrefix(l.target, "/") { // a directory's name ends in a slash: "dir///"
+		l.dir, l.target = true, l.target[1:]
+	}
+	return l, ok
+}
+
+// itemized renders a line that ParseItem has read as rsync -i would have printed it.
+func itemized(line, nonce string) string {
+	l, _ := cutItem(line, nonce)
+	if l.dir {
+		l.name += "/"
+	}
+	return l.flags + " " + l.name + l.target
 }
 
 func validFlags(s string) bool {

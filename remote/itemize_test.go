@@ -29,7 +29,7 @@ func TestParseItem(t *testing.T) {
 		if !ok || it.Flags != c.flags || it.Path != c.path || it.Dir != c.dir || it.Change() != c.change {
 			t.Errorf("%q: %+v %v, change %v", c.line, it, ok, it.Change())
 		}
-		if _, itemized, _ := parseItem(c.line, "N"); itemized != c.itemized {
+		if itemized := itemized(c.line, "N"); c.itemized != "" && itemized != c.itemized {
 			t.Errorf("%q: rendered %q", c.line, itemized)
 		}
 	}

@@ -14,7 +14,7 @@ import (
 // rsyncOutput takes apart what rsync prints on stdout: items, progress records, statistics, and a few messages.
 type rsyncOutput struct {
 	nonce    string
-	item     func(it Item, itemized string)
+	item     func(it Item, line string)
 	progress func(int64)
 
 	wire    int64  // sum over the items
@@ -25,10 +25,10 @@ type rsyncOutput struct {
 func (o *rsyncOutput) read(r io.Reader) { eachOutputLine(r, o.line) }
 
 func (o *rsyncOutput) line(line string) {
-	if it, itemized, ok := parseItem(line, o.nonce); ok {
+	if it, ok := ParseItem(line, o.nonce); ok {
 		o.wire += it.Wire
 		if o.item != nil {
-			o.item(it, itemized)
+			o.item(it, line)
 		}
 		return
 	}
@@ -83,8 +83,8 @@ func eachOutputLine(r io.Reader, line func(string)) {
 	s.Buffer(make([]byte, 0, 1<<14), maxOutputLine)
 	s.Split(splitLine)
 	for s.Scan() {
-		if s.Text() != "" {
-			line(s.Text())
+		if text := s.Text(); text != "" {
+			line(text)
 		}
 	}
 	_, _ = io.Copy(io.Discard, r) // after an endless line

@@ -45,7 +45,7 @@ func (p Preview) Run(ctx context.Context) ([]Item, error) {
 	out := &rsyncOutput{nonce: nonce, item: func(it Item, line string) {
 		items = append(items, it)
 		if p.Itemize != nil {
-			p.Itemize(line)
+			p.Itemize(itemized(line, nonce))
 		}
 	}}
 	run := rsyncRun{what: "preview changes", args: p.Args(nonce), stall: p.Stall, command: p.Command}

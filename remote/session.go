@@ -36,11 +36,9 @@ type Session struct {
 // Facts is what the host said of itself in its first answer.
 type Facts struct {
 	Host, System, Machine string        // as uname -n, -s, -m
-	Clock                 int64         // ns since 1970 when it answered
 	Lister                string        // "find" (GNU) or "stat" (BSD)
 	Hash                  []string      // hash tools that are there: b3sum, openssl, sha256sum, shasum
 	Flock                 bool          // flock(1) is there
-	Rsync                 string        // first line of rsync --version; "" if there is none
 	Watchdog              time.Duration // how long a lock survives a dead network
 }
 
@@ -289,14 +287,10 @@ func parseFacts(text string) Facts {
 			f.System = escape(value)
 		case "machine":
 			f.Machine = escape(value)
-		case "now":
-			f.Clock, _ = strconv.ParseInt(value, 10, 64)
 		case "lister":
 			f.Lister = value
 		case "flock":
 			f.Flock = true
-		case "rsync":
-			f.Rsync = escape(value)
 		case "hash":
 			f.Hash = append(f.Hash, escape(value))
 		case "watchdog":

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -17,15 +18,22 @@ type Sum = [32]byte
 // hashBatch is how many files one request hashes at most: its names are kept in a variable of the remote shell.
 const hashBatch = 20000
 
+// Sized is a file by its relative path, and about how large it is.
+type Sized struct {
+	Path string
+	Size int64
+}
+
 // Hash reads files below dir in full and calls got once for each path, in any order, from this goroutine. A file
 // that cannot be read is reported so and does not stop the others. algorithm is "blake3" or "sha256".
-func (s *Session) Hash(ctx context.Context, dir, algorithm string, paths []string, got func(path string, sum Sum, err error)) error {
-	var plain, odd []string
-	for _, p := range paths {
-		if ordinary(p) {
-			plain = append(plain, p)
+func (s *Session) Hash(ctx context.Context, dir, algorithm string, files []Sized, got func(path string, sum Sum, err error)) error {
+	var plain []Sized
+	var odd []string
+	for _, f := range files {
+		if ordinary(f.Path) {
+			plain = append(plain, f)
 		} else {
-			odd = append(odd, p)
+			odd = append(odd, f.Path)
 		}
 	}
 	for len(plain) > 0 {
@@ -59,30 +67,90 @@ func ordinary(path string) bool {
 
 // hashMany lets the tools print names. A line that is not exactly as it should be counts for nothing: two processes
 // write to one stream. What got no line is returned.
-func (s *Session) hashMany(ctx context.Context, dir, algorithm string, paths []string, got func(string, Sum, error)) ([]string, error) {
-	waiting := make(map[string]bool, len(paths))
-	for _, p := range paths {
-		waiting[p] = true
+func (s *Session) hashMany(ctx context.Context, dir, algorithm string, files []Sized, got func(string, Sum, error)) ([]string, error) {
+	waiting := make(map[string]bool, len(files))
+	for _, f := range files {
+		waiting[f.Path] = true
 	}
-	r := request{verb: "hash", args: []string{algorithm, dir}, payload: escapeNames(paths)}
+	r := request{verb: "hash", args: []string{algorithm, dir}, payload: bySize(files)}
 	err := s.do(ctx, r, "hash files in "+escape(dir), func(r io.Reader) error {
-		lines := bufio.NewScanner(r)
-		lines.Buffer(nil, 1<<20)
-		for lines.Scan() {
-			if path, sum, ok := parseSum(lines.Bytes()); ok && waiting[path] {
+		return eachSum(r, func(path string, sum Sum) {
+			if waiting[path] {
 				delete(waiting, path)
 				got(path, sum, nil)
 			}
-		}
-		return lines.Err()
+		})
 	})
 	var missed []string
-	for _, p := range paths {
-		if waiting[p] {
-			missed = append(missed, p)
+	for _, f := range files {
+		if waiting[f.Path] {
+			missed = append(missed, f.Path)
 		}
 	}
 	return missed, err
+}
+
+// HashPresent hashes those of the files that are there, and that every tool can name. It tells the host's clock (ns)
+// from before the first of them was read.
+func (s *Session) HashPresent(ctx context.Context, dir, algorithm string, files []Sized, got func(path string, sum Sum)) (clock int64, err error) {
+	files = slices.DeleteFunc(slices.Clone(files), func(f Sized) bool { return !ordinary(f.Path) })
+	if len(files) == 0 {
+		return 0, nil
+	}
+	asked := make(map[string]bool, len(files))
+	for _, f := range files {
+		asked[f.Path] = true
+	}
+	r := request{verb: "present", args: []string{algorithm, dir}, payload: bySize(files)}
+	err = s.do(ctx, r, "hash files in "+escape(dir), func(r io.Reader) error {
+		b := bufio.NewReader(r)
+		line, err := b.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		if clock, err = strconv.ParseInt(strings.TrimSpace(line), 10, 64); err != nil {
+			return damaged(line)
+		}
+		return eachSum(b, func(path string, sum Sum) {
+			if asked[path] {
+				delete(asked, path)
+				got(path, sum)
+			}
+		})
+	})
+	return clock, err
+}
+
+// eachSum reads the lines of hash tools, and passes over what is none.
+func eachSum(r io.Reader, got func(path string, sum Sum)) error {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		if path, sum, ok := parseSum(lines.Bytes()); ok {
+			got(path, sum)
+		}
+	}
+	return lines.Err()
+}
+
+// bySize is three words of names: those of large files, of which a process gets one, of middling and of small ones.
+func bySize(files []Sized) []byte {
+	const large, middling = 8 << 20, 64 << 10
+	var words [3][]byte
+	for i := range words {
+		words[i] = []byte{'='}
+	}
+	for _, f := range files {
+		i := 2
+		switch {
+		case f.Size >= large:
+			i = 0
+		case f.Size >= middling:
+			i = 1
+		}
+		words[i] = appendName(words[i], f.Path)
+	}
+	return bytes.Join(words[:], []byte{' '})
 }
 
 // parseSum reads "HEX  ./path" or "HEX *./path".

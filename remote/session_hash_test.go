@@ -44,11 +44,13 @@ func files(t *testing.T, dir string) map[string]remote.Sum {
 func hashAll(t *testing.T, s *remote.Session, dir, algorithm string, want map[string]remote.Sum) (got map[string]remote.Sum, failed map[string]error) {
 	t.Helper()
 	got, failed = map[string]remote.Sum{}, map[string]error{}
-	var paths []string
+	asked := []remote.Sized{{Path: "gone"}, {Path: "many"}}
 	for p := range want {
-		paths = append(paths, p)
+		fi, err := os.Lstat(filepath.Join(dir, p))
+		check(t, err)
+		asked = append(asked, remote.Sized{Path: p, Size: fi.Size()})
 	}
-	check(t, s.Hash(background, dir, algorithm, append(paths, "gone", "many"), func(path string, sum remote.Sum, err error) {
+	check(t, s.Hash(background, dir, algorithm, asked, func(path string, sum remote.Sum, err error) {
 		if _, twice := got[path]; twice || failed[path] != nil {
 			t.Errorf("%q came twice", path)
 		}

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -35,33 +37,43 @@ type Survey struct {
 	FreeBytes  int64 // -1: not known; as is FreeInodes
 	FreeInodes int64
 	Now        int64 // the host's clock in ns before the listing
+
+	Listing string // the SHA-256 of the listing as it came, in hexadecimal
+	Same    bool   // it is still the one that the caller knows, and was not told again
 }
 
 // Survey changes nothing. id is the dataset below root, key its name in the state directory. got is called for every
-// name of the dataset, in no order, after begin, which may be called again: then it all begins anew.
-func (s *Session) Survey(ctx context.Context, root, id, key string, begin func(), got func(Entry)) (*Survey, error) {
+// name of the dataset, in no order, after begin, which may be called again: then it all begins anew. Where the
+// listing, change times and all, is the one that known is the Listing of, Same says so in place of got.
+func (s *Session) Survey(ctx context.Context, root, id, key, known string, begin func(), got func(Entry)) (*Survey, error) {
 	begin()
-	v, err := s.survey(ctx, root, id, key, got)
+	v, err := s.survey(ctx, root, id, key, known, got)
 	if errors.Is(err, fs.ErrNotExist) { // it went away, or was just being replaced: once more
 		begin()
-		v, err = s.survey(ctx, root, id, key, got)
+		v, err = s.survey(ctx, root, id, key, known, got)
 	}
 	return v, err
 }
 
-func (s *Session) survey(ctx context.Context, root, id, key string, got func(Entry)) (*Survey, error) {
+func (s *Session) survey(ctx context.Context, root, id, key, known string, got func(Entry)) (*Survey, error) {
 	v := &Survey{EventLines: -1, FreeBytes: -1, FreeInodes: -1}
 	what := "survey " + escape(root+"/"+id)
-	err := s.do(ctx, request{verb: "survey", args: []string{root, id, key}}, what, func(r io.Reader) error {
+	err := s.do(ctx, request{verb: "survey", args: []string{root, id, key, known}}, what, func(r io.Reader) error {
 		b := bufio.NewReaderSize(r, 64<<10)
 		listing, err := v.readFields(b)
 		if err != nil || !listing {
 			return err
 		}
-		return s.readList(b, got)
+		sum := sha256.New()
+		err = s.readList(bufio.NewReaderSize(io.TeeReader(b, sum), 64<<10), got)
+		v.Listing = hex.EncodeToString(sum.Sum(nil))
+		return err
 	})
 	if err != nil {
 		return nil, err
+	}
+	if v.Same {
+		v.Listing = known
 	}
 	return v, nil
 }
@@ -114,6 +126,8 @@ func (v *Survey) set(name, value string) {
 		v.Partial = true
 	case "now":
 		v.Now = number()
+	case "same":
+		v.Same = true
 	case "events":
 		v.EventLines = number()
 	}
@@ -200,8 +214,13 @@ func damaged(record string) error {
 
 // parseFind takes a record apart: kind size mtime ctime device inode mode gid path.
 func parseFind(record []byte) (Entry, error) {
-	f := bytes.SplitN(record, []byte{' '}, 9)
-	if len(f) != 9 || len(f[0]) != 1 {
+	var f [9][]byte
+	rest, more := record, true
+	for i := range f[:8] {
+		f[i], rest, more = bytes.Cut(rest, []byte{' '})
+	}
+	f[8] = rest
+	if !more || len(f[0]) != 1 {
 		return Entry{}, damaged(string(record))
 	}
 	p := numbers{}

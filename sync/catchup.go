@@ -3,6 +3,8 @@ package sync
 import (
 	"context"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
@@ -40,12 +42,10 @@ func (t *transfer) catchUp(ctx context.Context) (*plan, error) {
 // lookAgain plans anew under the locks and says what the stage lacks.
 func (t *transfer) lookAgain(ctx context.Context, round int) (*plan, []*verify.Entry, error) {
 	before := t.known
-	v, err := t.look(ctx, false)
+	v, err := t.lookAndList(ctx, before)
 	if err != nil {
 		return nil, nil, err
 	}
-	v.local.files.LearnSettled(before.local.files, before.local.survey.Now)
-	v.remote.files.LearnSettled(before.remote.files, before.remote.survey.Now)
 	p, err := t.compare(ctx, v)
 	if err != nil {
 		return nil, nil, err
@@ -61,13 +61,27 @@ func (t *transfer) lookAgain(ctx context.Context, round int) (*plan, []*verify.E
 	}
 	lacking := t.missing(p)
 	copied, _ := before.ends(t.direction)
-	if wrong := t.wrong(lacking, copied); len(wrong) > 0 {
+	if wrong, err := t.wrong(ctx, lacking, copied); err != nil {
+		return nil, nil, err
+	} else if len(wrong) > 0 {
 		return nil, nil, &MismatchError{Paths: wrong}
 	}
 	if torn, err := t.tornLog(ctx, p, copied); err != nil || torn != nil {
 		return p, append(lacking, torn), err
 	}
 	return p, lacking, nil
+}
+
+// lookAndList looks at both sides and, where the stage is likely to be all of the new tree, lists it meanwhile.
+func (t *transfer) lookAndList(ctx context.Context, before view) (v view, err error) {
+	_, dst := before.ends(t.direction)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) { v, err = t.look(ctx, before, false); return err })
+	if !dst.survey.Exists {
+		g.Go(func() (err error) { t.stage.listed, err = dst.side.List(ctx, t.stage.tree); return err })
+	}
+	err = g.Wait()
+	return v, err
 }
 
 func pathsOf(entries []*verify.Entry) []string {

@@ -49,10 +49,10 @@ func (p *Pair) newSubject(id, key string, d Direction, m Modes) *subject {
 	return &subject{Pair: p, id: id, key: key, direction: d, modes: m, started: p.nextStart(), tables: map[string]seenTable{}}
 }
 
-// look reads both sides at once and, unless told otherwise, takes the digests that the cache still vouches for.
-// The hash is settled on behind the first listing: the remote's answer to both comes in one round trip.
-func (s *subject) look(ctx context.Context, cached bool) (view, error) {
-	v, err := s.Pair.look(ctx, s.id)
+// look reads both sides at once and takes the digests that before or, unless told otherwise, the cache still vouches
+// for. The hash is settled on behind the first listing: the remote's answer to both comes in one round trip.
+func (s *subject) look(ctx context.Context, before view, cached bool) (view, error) {
+	v, err := s.Pair.look(ctx, s.id, before)
 	if err != nil {
 		return view{}, err
 	}

@@ -46,8 +46,8 @@ func (s *localSide) List(ctx context.Context, dir string) (verify.Manifest, erro
 	return verify.List(dir)
 }
 
-func (s *localSide) Hash(ctx context.Context, dir, algorithm string, paths []string, got func(string, verify.Digest, error)) error {
-	return verify.HashFiles(ctx, dir, algorithm, paths, runtime.GOMAXPROCS(0), got)
+func (s *localSide) Hash(ctx context.Context, dir, algorithm string, files []*verify.Entry, got func(string, verify.Digest, error)) error {
+	return verify.HashFiles(ctx, dir, algorithm, pathsOf(files), runtime.GOMAXPROCS(0), got)
 }
 
 func (s *localSide) HashPrefix(ctx context.Context, file, algorithm string, n int64) (verify.Digest, error) {

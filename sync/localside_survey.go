@@ -17,7 +17,7 @@ import (
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-func (s *localSide) Survey(ctx context.Context, id string) (*survey, error) {
+func (s *localSide) Survey(ctx context.Context, id, _ string) (*survey, error) {
 	v := &survey{EventLines: -1, Now: fsClock()}
 	err := ctx.Err()
 	if err == nil {

@@ -26,6 +26,9 @@ func (t *transfer) complete(ctx context.Context, p *plan) error {
 	if err := t.dropStale(ctx, p); err != nil {
 		return err
 	}
+	if len(p.keep) > 0 {
+		t.stage.listed = nil
+	}
 	err := t.o.Observe.step(StepLink, func() error {
 		if err := dst.Link(ctx, live, tree, p.keep); err != nil {
 			return err
@@ -50,6 +53,7 @@ func (t *transfer) dropStale(ctx context.Context, p *plan) error {
 	t.stage.files = slices.DeleteFunc(t.stage.files, func(e verify.Entry) bool {
 		stale := p.copied(e.Path) == nil
 		if stale && err == nil {
+			t.stage.listed = nil
 			err = p.dst.side.Remove(ctx, t.stage.tree+"/"+e.Path)
 		}
 		return stale
@@ -71,9 +75,13 @@ func (t *transfer) unshared(p *plan) []string {
 
 // verify holds the complete stage against the source, file by file.
 func (t *transfer) verify(ctx context.Context, p *plan) error {
-	found, err := p.dst.side.List(ctx, t.stage.tree)
-	if err != nil {
-		return err
+	found := t.stage.listed
+	t.stage.listed = nil // it is worked on in its own room
+	if found == nil {
+		var err error
+		if found, err = p.dst.side.List(ctx, t.stage.tree); err != nil {
+			return err
+		}
 	}
 	t.after = t.expected(p)
 	files, dirs := found[:0], verify.Manifest(nil) // in the room of the listing
@@ -259,15 +267,10 @@ func (t *transfer) settle(ctx context.Context, p *plan, after verify.Manifest) e
 		return err
 	}
 	return t.o.Observe.step(StepRestamp, func() error {
-		fresh, err := t.lookAt(ctx, dst, t.id)
+		fresh, err := t.stamped(ctx, p, after)
 		if err != nil {
 			return err
 		}
-		verify.Join(fresh.files, after, func(f, w *verify.Entry) {
-			if f != nil && w != nil && untouched(f, w) {
-				f.Digest = w.Digest
-			}
-		})
 		if t.direction == Pull {
 			t.known.local = fresh
 		} else {
@@ -276,4 +279,23 @@ func (t *transfer) settle(ctx context.Context, p *plan, after verify.Manifest) e
 		t.rememberBoth()
 		return nil
 	})
+}
+
+// stamped is the new live tree with the stamps that it has now. Where nothing was kept no inode has got or lost a
+// name since it was proved, so that it need not be listed once more.
+func (t *transfer) stamped(ctx context.Context, p *plan, after verify.Manifest) (*snapshot, error) {
+	provedAfter := p.dst.survey.Now
+	if len(p.keep) == 0 && after.CountSettled(provedAfter) == len(after) {
+		return &snapshot{side: p.dst.side, survey: &survey{Live: p.dst.survey.Live, Exists: true, Now: provedAfter}, files: after}, nil
+	}
+	fresh, err := t.lookAt(ctx, p.dst.side, t.id, nil)
+	if err != nil {
+		return nil, err
+	}
+	verify.Join(fresh.files, after, func(f, w *verify.Entry) {
+		if f != nil && w != nil && untouched(f, w) {
+			f.Digest = w.Digest
+		}
+	})
+	return fresh, nil
 }

@@ -48,7 +48,7 @@ func (b *base) describes(snap *snapshot) bool {
 
 // lookSettled looks at both sides until none of them shows the journal of a dead run.
 func (s *subject) lookSettled(ctx context.Context, cached bool) (v view, err error) {
-	err = s.o.Observe.step(StepSurvey, func() error { v, err = s.look(ctx, cached); return err })
+	err = s.o.Observe.step(StepSurvey, func() error { v, err = s.look(ctx, view{}, cached); return err })
 	if err != nil || !v.local.survey.Journal && !v.remote.survey.Journal {
 		return v, err
 	}

@@ -44,17 +44,18 @@ func (r *remoteSide) Algorithms(ctx context.Context) ([]string, error) {
 	return facts.Algorithms(), err
 }
 
-func (r *remoteSide) Survey(ctx context.Context, id string) (*survey, error) {
+func (r *remoteSide) Survey(ctx context.Context, id, known string) (*survey, error) {
 	var m verify.Manifest
 	begin := func() { m = m[:0] }
-	v, err := r.s.Survey(ctx, r.root, id, stateKey(id), begin, func(e remote.Entry) { m = append(m, fromRemote(e)) })
+	v, err := r.s.Survey(ctx, r.root, id, stateKey(id), known, begin, func(e remote.Entry) { m = append(m, fromRemote(e)) })
 	if err != nil {
 		return nil, err
 	}
 	slices.Sort(v.Stages)
 	slices.SortFunc(m, verify.ComparePaths)
 	return &survey{Live: v.Live, Exists: v.Exists, Entries: m, EventLines: v.EventLines, Journal: v.Journal, Stages: v.Stages,
-		Partial: v.Partial, SameFS: v.SameFS, FreeBytes: v.FreeBytes, FreeInodes: v.FreeInodes, Now: v.Now}, nil
+		Partial: v.Partial, SameFS: v.SameFS, FreeBytes: v.FreeBytes, FreeInodes: v.FreeInodes, Now: v.Now,
+		Listing: v.Listing, Same: v.Same}, nil
 }
 
 func (r *remoteSide) List(ctx context.Context, dir string) (verify.Manifest, error) {
@@ -72,8 +73,12 @@ func fromRemote(e remote.Entry) verify.Entry {
 		Ctime: e.Ctime, Dev: e.Dev, Ino: e.Ino}
 }
 
-func (r *remoteSide) Hash(ctx context.Context, dir, algorithm string, paths []string, got func(string, verify.Digest, error)) error {
-	return r.s.Hash(ctx, dir, algorithm, paths, func(path string, sum remote.Sum, err error) { got(path, sum, err) })
+func (r *remoteSide) Hash(ctx context.Context, dir, algorithm string, files []*verify.Entry, got func(string, verify.Digest, error)) error {
+	sized := make([]remote.Sized, len(files))
+	for i, e := range files {
+		sized[i] = remote.Sized{Path: e.Path, Size: e.Size}
+	}
+	return r.s.Hash(ctx, dir, algorithm, sized, func(path string, sum remote.Sum, err error) { got(path, sum, err) })
 }
 
 func (r *remoteSide) HashPrefix(ctx context.Context, file, algorithm string, n int64) (verify.Digest, error) {

@@ -65,7 +65,7 @@ func (p *Pair) dropStages(ctx context.Context, id string, d Direction) {
 	if d == Push {
 		dst = p.remote
 	}
-	if snap, err := p.lookAt(ctx, dst, id); err == nil {
+	if snap, err := p.lookAt(ctx, dst, id, nil); err == nil {
 		s.clearStages(ctx, snap) // if it cannot be done now the next run does it
 	}
 }

@@ -24,13 +24,17 @@ type side interface {
 	// Algorithms lists the hash algorithms of the side, best first.
 	Algorithms(ctx context.Context) ([]string, error)
 
-	// Survey reads all that a plan needs of a dataset in one round trip. It changes nothing.
-	Survey(ctx context.Context, id string) (*survey, error)
+	// Survey reads all that a plan needs of a dataset in one round trip. It changes nothing. known is the listing
+	// of an earlier survey, or "": a side may say that it is still the same instead of telling it again.
+	Survey(ctx context.Context, id, known string) (*survey, error)
 	// List lists a directory tree, sorted by path; an absent directory is an error that is fs.ErrNotExist.
 	List(ctx context.Context, dir string) (verify.Manifest, error)
-	// Hash reads files below dir in full and calls got for each, in any order, from one goroutine. A file that
-	// vanished or cannot be read is reported with an error in place of a digest and does not stop the others.
-	Hash(ctx context.Context, dir, algorithm string, paths []string, got func(path string, d verify.Digest, err error)) error
+	// Hash reads files below dir in full and calls got for each, in any order, one call at a time. A file that
+	// vanished or cannot be read is reported with an error in place of a digest and does not stop the others. The
+	// sizes are for dealing the files out to processes; paths and sizes are all that is looked at.
+	Hash(ctx context.Context, dir, algorithm string, files []*verify.Entry, got func(path string, d verify.Digest, err error)) error
+	// Landing hashes files below dir while rsync is putting them there. Its wait must be called.
+	Landing(ctx context.Context, dir, algorithm string) (landing, error)
 	// HashPrefix hashes the first n bytes of a file; a shorter file gives the hash of what is there.
 	HashPrefix(ctx context.Context, file, algorithm string, n int64) (verify.Digest, error)
 	// ReadRange reads up to n bytes at off; a negative off counts from the end of the file.
@@ -94,6 +98,8 @@ type survey struct {
 	FreeBytes  int64           // free to this user on the file system of S; -1 unknown
 	FreeInodes int64           // -1 unknown (some file systems have no limit)
 	Now        int64           // the side's clock in ns before the listing began; coarse clocks round down
+	Listing    string          // stands for the listing, change times and all; "" if the side does not tell
+	Same       bool            // the listing is the known one, and Entries is empty
 }
 
 // promotion is what Promote is told. Steps, each of which recovery can finish or undo:

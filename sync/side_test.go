@@ -106,7 +106,7 @@ func (d *bed) generation(run string, elem ...string) string {
 
 func (d *bed) survey() *survey {
 	d.Helper()
-	v, err := d.s.Survey(d.Context(), d.id)
+	v, err := d.s.Survey(d.Context(), d.id, "")
 	d.must(err)
 	return v
 }
@@ -225,7 +225,7 @@ var surveyBehaviours = []behaviour{
 		}
 		d.must(os.Remove(d.live))
 		d.must(os.Symlink(there+"/nowhere", d.live))
-		_, err = d.s.Survey(d.Context(), d.id)
+		_, err = d.s.Survey(d.Context(), d.id, "")
 		d.wantErr(err, "a link that leads nowhere")
 	}},
 	{"datasets are found", func(d *bed) {

@@ -46,25 +46,39 @@ func (v view) ends(d Direction) (src, dst *snapshot) {
 	return v.remote, v.local
 }
 
-// look reads both sides at once.
-func (p *Pair) look(ctx context.Context, id string) (view, error) {
+// look reads both sides at once. What was known of them before, if anything, may be taken over.
+func (p *Pair) look(ctx context.Context, id string, before view) (view, error) {
 	var v view
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) { v.local, err = p.lookAt(ctx, p.local, id); return err })
-	g.Go(func() (err error) { v.remote, err = p.lookAt(ctx, p.remote, id); return err })
+	g.Go(func() (err error) { v.local, err = p.lookAt(ctx, p.local, id, before.local); return err })
+	g.Go(func() (err error) { v.remote, err = p.lookAt(ctx, p.remote, id, before.remote); return err })
 	err := g.Wait()
 	return v, err
 }
 
-// lookAt reads one side.
-func (p *Pair) lookAt(ctx context.Context, s side, id string) (*snapshot, error) {
-	sv, err := s.Survey(ctx, id)
+// lookAt reads one side. Digests that were learnt since before was listed are kept where they still speak for their
+// files, and before is not to be used any more but for asking what it shows.
+func (p *Pair) lookAt(ctx context.Context, s side, id string, before *snapshot) (*snapshot, error) {
+	known := ""
+	if before != nil {
+		known = before.survey.Listing
+	}
+	sv, err := s.Survey(ctx, id, known)
 	if err != nil {
 		return nil, err
+	}
+	if sv.Same {
+		snap := *before
+		snap.survey = sv
+		snap.files.ForgetUnsettled(before.survey.Now)
+		return &snap, nil
 	}
 	snap := &snapshot{side: s, survey: sv}
 	snap.sort(sv.Entries, p.classes)
 	sv.Entries = nil
+	if before != nil {
+		snap.files.LearnSettled(before.files, before.survey.Now)
+	}
 	return snap, nil
 }
 
@@ -141,11 +155,11 @@ func (p *Pair) hash(ctx context.Context, s *snapshot, want []*verify.Entry, algo
 	if len(want) == 0 {
 		return nil
 	}
-	paths, total := pathsOf(want), totalSize(want)
+	total := totalSize(want)
 	var done int64
 	var failed error
 	phase := "hash " + s.side.Name()
-	err := s.side.Hash(ctx, s.survey.Live, algorithm, paths, func(path string, d verify.Digest, err error) {
+	err := s.side.Hash(ctx, s.survey.Live, algorithm, want, func(path string, d verify.Digest, err error) {
 		switch {
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, verify.ErrChanged):
 			return // it moves: no digest fits what was listed, and the next look will tell

@@ -23,6 +23,7 @@ type stage struct {
 	files   verify.Manifest // what has arrived, with digests
 	adopted int             // files taken over from dead runs
 	earlier []string        // trees of dead runs, as basis for what they already received
+	listed  verify.Manifest // all of it, as long as nothing is added or taken away; else nil
 }
 
 // newStage makes an empty stage. What dead runs of the same dataset have received is taken over by hard link,
@@ -122,16 +123,30 @@ func (t *transfer) missing(p *plan) (lacking []*verify.Entry) {
 }
 
 // wrong lists those lacking files that were copied from the very version that the source still shows: no honest
-// copy can explain that. Whatever the stage lacked at the look before was copied since.
-func (t *transfer) wrong(lacking []*verify.Entry, before *snapshot) (paths []string) {
+// copy can explain that. Whatever the stage lacked at the look before was copied since. The source is looked at once
+// more, for a file may have moved between its listing and its reading, and its digest is then that of neither.
+func (t *transfer) wrong(ctx context.Context, lacking []*verify.Entry, before *snapshot) (paths []string, err error) {
 	levels := t.modes.levels()
+	var suspects []*verify.Entry
 	for _, e := range lacking {
 		known := levels[e.Class] == verify.Stat || e.Digest.Known() // else it moved while it was read
 		if known && t.stage.files.Find(e.Path) != nil && before.shows(e) {
+			suspects = append(suspects, e)
+		}
+	}
+	if len(suspects) == 0 {
+		return nil, nil
+	}
+	now, err := t.lookAt(ctx, before.side, t.id, nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range suspects {
+		if now.shows(e) {
 			paths = append(paths, e.Path)
 		}
 	}
-	return paths
+	return paths, nil
 }
 
 // holds tells whether a staged file is the source's.
@@ -142,21 +157,53 @@ func (t *transfer) holds(levels verify.Levels, src, staged *verify.Entry) bool {
 	return levels.Compare(src, staged) == verify.Same
 }
 
-// bring copies files of the source into the stage, hashing both ends while the bytes move, and lists the stage.
+// bring copies files of the source into the stage, hashing both ends while the bytes move. The stage is listed only
+// where that did not tell of every file what it is.
 func (t *transfer) bring(ctx context.Context, p *plan, want []*verify.Entry, dirs []string) error {
-	landed := t.landing(ctx, p.dst.side)
+	t.stage.listed = nil
+	there, err := t.landing(ctx, p)
+	if err != nil {
+		return err
+	}
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return t.copyFiles(gctx, p, want, dirs, landed.add) })
+	g.Go(func() error { return t.copyFiles(gctx, p, want, dirs, there.add) })
 	g.Go(func() error { return t.hashSource(gctx, p, want) })
-	err := g.Wait()
-	hashed, herr := landed.wait()
+	err = g.Wait()
+	got, herr := there.wait()
 	if err == nil {
 		err = herr
 	}
 	if err != nil {
 		return err
 	}
-	return t.listStage(ctx, p, hashed)
+	// Only what comes from another host is in its place when rsync reports it (remote.Transfer): else what was hashed
+	// may be the file that it replaces.
+	if p.src.side.Endpoint().Host != "" && got.complete(want) {
+		t.stage.add(got.stamped, p.src.files, t.classes)
+		return nil
+	}
+	return t.listStage(ctx, p, got)
+}
+
+// add puts files that have arrived beside, or in place of, those that are there. Their paths become those of the
+// source in memory too.
+func (st *stage) add(arrived, src verify.Manifest, classes *verify.Classifier) {
+	arrived.SharePaths(src)
+	for i := range arrived {
+		arrived[i].Class = classes.Class(arrived[i].Path)
+	}
+	var all verify.Manifest
+	if len(st.files) == 0 {
+		st.files = arrived
+		return
+	}
+	verify.Join(st.files, arrived, func(old, fresh *verify.Entry) {
+		if fresh == nil {
+			fresh = old
+		}
+		all = append(all, *fresh)
+	})
+	st.files = all
 }
 
 // copyFiles runs rsync over exactly the wanted paths.
@@ -239,8 +286,8 @@ func (t *transfer) unread(files []*verify.Entry) (out []*verify.Entry) {
 }
 
 // listStage lists what has arrived and completes its digests: those taken while the files landed hold where the
-// stamp is still the one that the hash was taken under; everything else is read again.
-func (t *transfer) listStage(ctx context.Context, p *plan, hashed verify.Manifest) error {
+// stamp tells that nothing has touched the file since; everything else is read again.
+func (t *transfer) listStage(ctx context.Context, p *plan, got arrivals) error {
 	side := p.dst.side
 	found, err := side.List(ctx, t.stage.tree)
 	if err != nil {
@@ -249,48 +296,12 @@ func (t *transfer) listStage(ctx context.Context, p *plan, hashed verify.Manifes
 	snap := &snapshot{side: side, survey: &survey{Live: t.stage.tree}}
 	snap.sort(found, t.classes)
 	snap.files.SharePaths(p.src.files)
-	snap.files.Learn(hashed)
+	snap.files.Learn(got.stamped)
+	snap.files.LearnRead(got.read)
 	snap.files.Learn(t.stage.files)
 	if err := t.hash(ctx, snap, t.unread(unknown(snap.files)), t.algorithm); err != nil {
 		return err
 	}
 	t.stage.files = snap.files
 	return nil
-}
-
-// landing hashes files as they arrive.
-type landing struct {
-	add  func(path string)
-	wait func() (verify.Manifest, error)
-}
-
-// landing on this host reads each file the moment that rsync reports it, while it is in the page cache. A remote
-// stage is hashed by the remote's tools once rsync is done: a push reports files when they are sent, not when
-// they are in place (facts: rsync logs before the receiver renames).
-func (t *transfer) landing(ctx context.Context, s side) landing {
-	none := landing{add: func(string) {}, wait: func() (verify.Manifest, error) { return nil, nil }}
-	if _, local := s.(*localSide); !local || t.modes.noHashes {
-		return none
-	}
-	var got verify.Manifest // filled by one goroutine, which is done when Wait returns
-	h, err := verify.NewHasher(ctx, t.stage.tree, t.algorithm, 0, func(r verify.Hashed) {
-		if r.Err == nil { // what could not be read now is read after the listing, or missing there
-			got = append(got, r.Entry)
-		}
-	})
-	if err != nil {
-		return landing{add: none.add, wait: func() (verify.Manifest, error) { return nil, err }}
-	}
-	levels := t.modes.levels()
-	return landing{
-		add: func(path string) {
-			if levels[t.classes.Class(path)] == verify.Content {
-				h.Add(path)
-			}
-		},
-		wait: func() (verify.Manifest, error) {
-			err := h.Wait()
-			return sorted(got), err
-		},
-	}
 }

@@ -120,16 +120,21 @@ func readBase(path, algorithm string) (*base, error) {
 
 // basePrint is the fingerprint of the common base, read without its files; "" where that is not to be had.
 func (s store) basePrint(id, remote string) string {
-	f, err := os.Open(s.basePath(id, remote))
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	b, err := readBaseHead(bufio.NewReader(f))
+	b, err := readHead(s.basePath(id, remote))
 	if err != nil {
 		return ""
 	}
 	return b.Print
+}
+
+// readHead reads a base without its files.
+func readHead(path string) (*base, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readBaseHead(bufio.NewReader(f))
 }
 
 func readBaseHead(r *bufio.Reader) (*base, error) {
@@ -177,7 +182,7 @@ func (s store) putPending(id, remote, algorithm string, b *base) error {
 // run promoted nothing. The pending base of another run is let be.
 func (s store) settlePending(id, remote, run string, promoted bool) error {
 	path := s.basePath(id, remote)
-	pending, err := readBase(path+pendingSuffix, "")
+	pending, err := readHead(path + pendingSuffix)
 	if err != nil {
 		return ignoreMissing(err)
 	}

@@ -172,7 +172,7 @@ func (t *transfer) claim(ctx context.Context, p *plan) (*plan, error) {
 	if err != nil || !stale {
 		return p, err
 	}
-	v, err := t.look(ctx, !t.modes.Rehash)
+	v, err := t.look(ctx, view{}, !t.modes.Rehash)
 	if err != nil {
 		return p, err
 	}
@@ -210,7 +210,7 @@ func (t *transfer) explainSpace(ctx context.Context, p *plan, err error) error {
 	if !noSpace(err) {
 		return err
 	}
-	now, serr := p.dst.side.Survey(ctx, t.id)
+	now, serr := p.dst.side.Survey(ctx, t.id, "")
 	if serr != nil {
 		return err
 	}
@@ -254,7 +254,7 @@ func (t *transfer) preCopy(ctx context.Context, p *plan) error {
 		return err
 	}
 	if t.stage.adopted > 0 {
-		if err := t.listStage(ctx, p, nil); err != nil {
+		if err := t.listStage(ctx, p, arrivals{}); err != nil {
 			return err
 		}
 		if err := t.hashSource(ctx, p, p.copy); err != nil {

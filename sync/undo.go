@@ -155,7 +155,7 @@ func (u *undo) baseIsOf(info generationInfo) (bool, error) {
 
 // findGeneration reads the newest kept tree in full and holds it against what it was when it was kept.
 func (u *undo) findGeneration(ctx context.Context) error {
-	live, err := u.lookAt(ctx, u.side, u.id)
+	live, err := u.lookAt(ctx, u.side, u.id, nil)
 	if err != nil {
 		return err
 	}
@@ -207,7 +207,7 @@ func (u *undo) useHash(ctx context.Context, algorithm string) error {
 
 // plan compares live with the kept tree. A live tree that is not what the promotion left is refused.
 func (u *undo) plan(ctx context.Context) (*plan, error) {
-	live, err := u.lookAt(ctx, u.side, u.id)
+	live, err := u.lookAt(ctx, u.side, u.id, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -269,7 +269,7 @@ func (u *undo) fill(ctx context.Context, p *plan) error {
 	if err := u.side.Copy(ctx, u.old.survey.Live, u.stage.tree, copies); err != nil {
 		return err
 	}
-	if err := u.listStage(ctx, p, nil); err != nil {
+	if err := u.listStage(ctx, p, arrivals{}); err != nil {
 		return err
 	}
 	if lacking := u.missing(p); len(lacking) > 0 {

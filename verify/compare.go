@@ -40,6 +40,16 @@ func (m Manifest) LearnSettled(known Manifest, listedAt int64) {
 	m.learn(known, func(e *Entry) bool { return e.settled(listedAt) })
 }
 
+// LearnRead takes over the digests of files that were read some time after the moment (ns, clock of the listed host)
+// that stands in the Ctime of read's entries: they are those of all inodes that nothing has touched since before that.
+func (m Manifest) LearnRead(read Manifest) {
+	Join(m, read, func(e, r *Entry) {
+		if e != nil && r != nil && !e.Digest.Known() && e.Ctime < r.Ctime-clockGrain {
+			e.Digest = r.Digest
+		}
+	})
+}
+
 // SharePaths makes equal paths of two manifests one string in memory, that of other.
 func (m Manifest) SharePaths(other Manifest) {
 	Join(m, other, func(e, o *Entry) {
@@ -47,6 +57,15 @@ func (m Manifest) SharePaths(other Manifest) {
 			e.Path = o.Path
 		}
 	})
+}
+
+// ForgetUnsettled drops the digests that LearnSettled would not take over.
+func (m Manifest) ForgetUnsettled(listedAt int64) {
+	for i := range m {
+		if !m[i].settled(listedAt) {
+			m[i].Digest = Digest{}
+		}
+	}
 }
 
 func (m Manifest) learn(known Manifest, trusted func(*Entry) bool) {

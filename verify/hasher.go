@@ -32,10 +32,10 @@ type Hasher struct {
 	closed  bool // Wait was called
 	aborted bool // a path was given up because ctx was done
 
-	results   chan Hashed
-	workers   sync.WaitGroup
-	collected chan struct{}
-	detach    func() bool
+	telling sync.Mutex // one result at a time
+	got     func(Hashed)
+	workers sync.WaitGroup
+	detach  func() bool
 }
 
 // renameGrace is how long a Hasher waits for a name to appear: rsync may report a file a moment before it
@@ -43,13 +43,13 @@ type Hasher struct {
 var renameGrace = []time.Duration{2 * time.Millisecond, 20 * time.Millisecond}
 
 // NewHasher starts workers (0: one a core) that hash files below dir. got is called for every path added, in any
-// order, from one goroutine, until Wait returns or ctx is done. Wait must be called to release the workers.
+// order, one call at a time, until Wait returns or ctx is done. Wait must be called to release the workers.
 func NewHasher(ctx context.Context, dir, algorithm string, workers int, got func(Hashed)) (*Hasher, error) {
 	return newHasher(ctx, dir, algorithm, workers, renameGrace, got)
 }
 
-// HashFiles hashes files below dir with several workers (0: one a core) and calls got for each, in any order, from
-// one goroutine that is done when HashFiles returns. A file that cannot be read, is not a regular file or changes
+// HashFiles hashes files below dir with several workers (0: one a core) and calls got for each, in any order, one call
+// at a time, the last before HashFiles returns. A file that cannot be read, is not a regular file or changes
 // while it is read (ErrChanged) is reported with an error and stops no other. The error of HashFiles itself is an
 // unknown algorithm or that of ctx, and then not every path was reported.
 func HashFiles(ctx context.Context, dir, algorithm string, paths []string, workers int, got func(string, Digest, error)) error {
@@ -72,13 +72,12 @@ func newHasher(ctx context.Context, dir, algorithm string, workers int, patience
 			return nil, err
 		}
 	}
-	h := &Hasher{ctx: ctx, dir: dir, patience: patience, results: make(chan Hashed, 64), collected: make(chan struct{})}
+	h := &Hasher{ctx: ctx, dir: dir, patience: patience, got: got}
 	h.more = sync.NewCond(&h.mu)
 	h.detach = context.AfterFunc(ctx, h.wake)
 	for _, f := range hashers {
 		h.workers.Go(func() { h.work(f) })
 	}
-	go h.collect(got)
 	return h, nil
 }
 
@@ -88,7 +87,11 @@ func (h *Hasher) Add(paths ...string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.queue = append(h.queue, paths...)
-	h.more.Broadcast()
+	if len(paths) == 1 {
+		h.more.Signal()
+	} else {
+		h.more.Broadcast()
+	}
 }
 
 // Wait returns when every path added was reported, or ctx is done; its error is that of ctx, if a path was left
@@ -100,8 +103,6 @@ func (h *Hasher) Wait() error {
 	h.wake()
 	h.workers.Wait()
 	h.detach()
-	close(h.results)
-	<-h.collected
 	if h.aborted || len(h.queue) > 0 {
 		return fmt.Errorf("cannot hash all files of %q: %w", h.dir, context.Cause(h.ctx))
 	}
@@ -135,18 +136,28 @@ func (h *Hasher) work(f *fileHasher) {
 			return
 		}
 		e, err := h.hash(f, path)
-		if err != nil && h.ctx.Err() != nil {
-			h.mu.Lock()
-			h.aborted = true
-			h.mu.Unlock()
+		if h.ctx.Err() != nil {
+			h.lost()
 			return
 		}
 		if err != nil {
 			err = fmt.Errorf("cannot hash %q: %w", path, err)
 		}
 		e.Path = path
-		h.results <- Hashed{Path: path, Entry: e, Err: err}
+		h.tell(Hashed{Path: path, Entry: e, Err: err})
 	}
+}
+
+func (h *Hasher) tell(r Hashed) {
+	h.telling.Lock()
+	defer h.telling.Unlock()
+	h.got(r)
+}
+
+func (h *Hasher) lost() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.aborted = true
 }
 
 func (h *Hasher) hash(f *fileHasher, path string) (Entry, error) {
@@ -163,22 +174,4 @@ func (h *Hasher) hash(f *fileHasher, path string) (Entry, error) {
 		e, err = f.file(h.ctx, full)
 	}
 	return e, err
-}
-
-// collect hands the results over. It drains the channel to the end, so that no worker is ever stuck.
-func (h *Hasher) collect(got func(Hashed)) {
-	defer close(h.collected)
-	for r := range h.results {
-		if h.ctx.Err() != nil {
-			h.lost()
-			continue
-		}
-		got(r)
-	}
-}
-
-func (h *Hasher) lost() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.aborted = true
 }

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 
@@ -21,6 +22,8 @@ import (
 func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
+		ballast := make([]byte, gcBallast)
+		defer runtime.KeepAlive(ballast)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	// The first Ctrl-C stops children and releases locks; the second ends the program where it stands.
@@ -36,6 +39,10 @@ func main() {
 // gcPercent keeps the heap near what lives in it: nearly all of that is listings, which are long-lived, so that
 // collecting more often costs little.
 const gcPercent = 40
+
+// gcBallast is address space that is never touched, and so is no memory. It counts as heap, which keeps the collector
+// from running again and again while the heap grows from nothing.
+const gcBallast = 16 << 20
 
 // run is the whole program: it carries out one command line and returns the exit code.
 func run(ctx context.Context, args []string, e env) int {
