@@ -27,7 +27,7 @@ func (s *Session) Copy(ctx context.Context, from, to string, paths []string) err
 
 func (s *Session) place(ctx context.Context, verb, from, to string, paths []string) error {
 	what := verb + " from " + escape(from) + " to " + escape(to)
-	for batch := range slices.Chunk(paths, hashBatch) {
+	for batch := range slices.Chunk(paths, HashBatch) {
 		for _, p := range batch {
 			if !local(p) {
 				return &Error{Do: what, Detail: escape(p) + " is not a path below it"}

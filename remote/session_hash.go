@@ -15,8 +15,8 @@ import (
 // Sum is a 256-bit digest.
 type Sum = [32]byte
 
-// hashBatch is how many files one request hashes at most: its names are kept in a variable of the remote shell.
-const hashBatch = 20000
+// HashBatch is how many files one request hashes at most: its names are kept in a variable of the remote shell.
+const HashBatch = 20000
 
 // Sized is a file by its relative path, and about how large it is.
 type Sized struct {
@@ -37,7 +37,7 @@ func (s *Session) Hash(ctx context.Context, dir, algorithm string, files []Sized
 		}
 	}
 	for len(plain) > 0 {
-		n := min(len(plain), hashBatch)
+		n := min(len(plain), HashBatch)
 		missed, err := s.hashMany(ctx, dir, algorithm, plain[:n], got)
 		if err != nil {
 			return err
@@ -46,7 +46,7 @@ func (s *Session) Hash(ctx context.Context, dir, algorithm string, files []Sized
 		plain = plain[n:]
 	}
 	for len(odd) > 0 {
-		n := min(len(odd), hashBatch)
+		n := min(len(odd), HashBatch)
 		if err := s.hashEach(ctx, dir, algorithm, odd[:n], got); err != nil {
 			return err
 		}

@@ -33,12 +33,11 @@ func (t *transfer) carryIn(ctx context.Context, p *plan) {
 	}
 	dst, live := p.dst.side, p.dst.survey.Live
 	tree := statePath(dst, "generations", t.key, t.run, "tree")
-	old, err := dst.List(ctx, tree)
+	l, err := t.lateChanges(ctx, p, tree)
 	if err != nil {
 		t.warn("cannot look for late changes in %s: %v", tree, err)
 		return
 	}
-	l := t.lateChanges(p, old)
 	for _, file := range l.added {
 		if err := dst.MoveIn(ctx, tree, live, file); err != nil {
 			l.clashes = append(l.clashes, file)
@@ -58,15 +57,16 @@ func (t *transfer) carryIn(ctx context.Context, p *plan) {
 	}
 }
 
-func (t *transfer) lateChanges(p *plan, old verify.Manifest) late {
-	var l late
+// lateChanges lists what the old tree has become since it was listed as live.
+func (t *transfer) lateChanges(ctx context.Context, p *plan, tree string) (l late, err error) {
 	carried := map[string]bool{}
 	for _, file := range p.dst.carry {
 		carried[file] = true
 	}
-	verify.Join(old, p.dst.files, func(o, was *verify.Entry) {
+	err = p.dst.side.Walk(ctx, tree, func(o verify.Entry) {
+		was := p.dst.files.Find(o.Path)
 		switch {
-		case o == nil || o.Kind != verify.File || carried[o.Path]:
+		case o.Kind != verify.File || carried[o.Path]:
 		case was == nil && path.Base(o.Path) != ".usr.lock":
 			l.added = append(l.added, o.Path)
 		case was == nil || (o.Size == was.Size && o.Mtime == was.Mtime):
@@ -76,7 +76,10 @@ func (t *transfer) lateChanges(p *plan, old verify.Manifest) late {
 			l.clashes = append(l.clashes, o.Path)
 		}
 	})
-	return l
+	for _, paths := range [][]string{l.added, l.changed, l.clashes} {
+		slices.Sort(paths)
+	}
+	return l, err
 }
 
 func (s *localSide) MoveIn(_ context.Context, old, live, file string) error {

@@ -72,13 +72,16 @@ func (t *transfer) lookAgain(ctx context.Context, round int) (*plan, []*verify.E
 	return p, lacking, nil
 }
 
+// aheadOfTime is up to how many files two listings are made at once: more would save little and take much memory.
+const aheadOfTime = 50_000
+
 // lookAndList looks at both sides and, where the stage is likely to be all of the new tree, lists it meanwhile.
 func (t *transfer) lookAndList(ctx context.Context, before view) (v view, err error) {
 	_, dst := before.ends(t.direction)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) { v, err = t.look(ctx, before, false); return err })
-	if !dst.survey.Exists {
-		g.Go(func() (err error) { t.stage.listed, err = dst.side.List(ctx, t.stage.tree); return err })
+	if !dst.survey.Exists && len(t.stage.files) < aheadOfTime {
+		g.Go(func() (err error) { t.stage.listed, err = listTree(ctx, dst.side, t.stage.tree); return err })
 	}
 	err = g.Wait()
 	return v, err

@@ -35,14 +35,14 @@ func (a arrivals) complete(want []*verify.Entry) bool {
 	return true
 }
 
-// landing begins to hash what arrives in the stage, as far as its digests are wanted.
-func (t *transfer) landing(ctx context.Context, p *plan) (*reports, error) {
+// landing begins to hash what arrives of the wanted files in the stage, as far as their digests are of use.
+func (t *transfer) landing(ctx context.Context, p *plan, want []*verify.Entry) (*reports, error) {
 	r := &reports{p: p, levels: t.modes.levels(), classes: t.classes}
 	if t.modes.noHashes {
 		return r, nil
 	}
 	var err error
-	r.landing, err = p.dst.side.Landing(ctx, t.stage.tree, t.algorithm)
+	r.landing, err = p.dst.side.Landing(ctx, t.stage.tree, t.algorithm, len(want))
 	return r, err
 }
 
@@ -60,7 +60,7 @@ func (r *reports) add(path string) {
 	}
 	var size int64
 	if e := r.p.copied(path); e != nil {
-		size = e.Size
+		path, size = e.Path, e.Size // the path that is in memory anyway
 	}
 	r.landing.add(path, size)
 }
@@ -78,8 +78,8 @@ type localLanding struct {
 	got    verify.Manifest // filled by one call at a time, the last before the hasher's Wait returns
 }
 
-func (s *localSide) Landing(ctx context.Context, dir, algorithm string) (landing, error) {
-	l := &localLanding{}
+func (s *localSide) Landing(ctx context.Context, dir, algorithm string, expected int) (landing, error) {
+	l := &localLanding{got: make(verify.Manifest, 0, expected)}
 	var err error
 	l.hasher, err = verify.NewHasher(ctx, dir, algorithm, 0, func(r verify.Hashed) {
 		if r.Err == nil {
@@ -123,7 +123,7 @@ const (
 	landingFiles = 10_000
 )
 
-func (r *remoteSide) Landing(ctx context.Context, dir, algorithm string) (landing, error) {
+func (r *remoteSide) Landing(ctx context.Context, dir, algorithm string, _ int) (landing, error) {
 	l := &remoteLanding{ctx: ctx, side: r, dir: dir, algorithm: algorithm, stop: make(chan struct{}), stopped: make(chan struct{})}
 	go l.run()
 	return l, nil

@@ -39,11 +39,11 @@ func (s *localSide) Algorithms(context.Context) ([]string, error) {
 	return []string{verify.BLAKE3, verify.SHA256}, nil
 }
 
-func (s *localSide) List(ctx context.Context, dir string) (verify.Manifest, error) {
+func (s *localSide) Walk(ctx context.Context, dir string, visit func(verify.Entry)) error {
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return err
 	}
-	return verify.List(dir)
+	return verify.Walk(dir, visit)
 }
 
 func (s *localSide) Hash(ctx context.Context, dir, algorithm string, files []*verify.Entry, got func(string, verify.Digest, error)) error {

@@ -224,7 +224,7 @@ func setDir(dir string, e verify.Entry) error {
 	if !isDir(st) {
 		return unix.ENOTDIR
 	}
-	return giveDir(path, e.Mode, e.Gid)
+	return giveDir(path, uint32(e.Mode), e.Gid)
 }
 
 func (s *localSide) Flush(ctx context.Context, dir string) error {

@@ -3,6 +3,9 @@ package sync
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -17,11 +20,11 @@ import (
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-func (s *localSide) Survey(ctx context.Context, id, _ string) (*survey, error) {
+func (s *localSide) Survey(ctx context.Context, id, known string) (*survey, error) {
 	v := &survey{EventLines: -1, Now: fsClock()}
 	err := ctx.Err()
 	if err == nil {
-		err = s.surveyLive(v, id)
+		err = s.surveyLive(v, id, known)
 	}
 	if err == nil {
 		err = s.surveyState(v, stateKey(id))
@@ -35,12 +38,24 @@ func (s *localSide) Survey(ctx context.Context, id, _ string) (*survey, error) {
 	return v, nil
 }
 
-func (s *localSide) surveyLive(v *survey, id string) (err error) {
+func (s *localSide) surveyLive(v *survey, id, known string) (err error) {
 	v.Live, v.Exists, err = resolve(filepath.Join(s.root, id))
 	if err != nil || !v.Exists {
 		return err
 	}
-	v.Entries, err = verify.List(v.Live)
+	add := func(e verify.Entry) { v.Entries = append(v.Entries, e) }
+	if known != "" {
+		v.Listing, err = listing(v.Live, func(e verify.Entry) {
+			if e.Path == lockFile {
+				add(e)
+			}
+		})
+	}
+	if v.Same = err == nil && known != "" && v.Listing == known; !v.Same && err == nil {
+		v.Entries = nil
+		v.Listing, err = listing(v.Live, add)
+		v.Entries = inOrder(v.Entries)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		v.Exists = false
 		return nil
@@ -50,6 +65,27 @@ func (s *localSide) surveyLive(v *survey, id string) (err error) {
 	}
 	v.EventLines, err = countLines(filepath.Join(v.Live, ".events.log"))
 	return err
+}
+
+// lockFile is that of a dataset. A transfer makes it where it is not there.
+const lockFile = ".usr.lock"
+
+// listing walks through a tree and sums up all that it sees but the lock file, in its order: a tree that nothing has
+// touched is read in the same order again.
+func listing(dir string, visit func(verify.Entry)) (string, error) {
+	sum := sha256.New()
+	var b []byte
+	err := verify.Walk(dir, func(e verify.Entry) {
+		b = append(append(b[:0], e.Path...), 0, byte(e.Kind))
+		for _, n := range []uint64{uint64(e.Mode), uint64(e.Gid), uint64(e.Size), uint64(e.Mtime), uint64(e.Ctime), e.Dev, e.Ino} {
+			b = binary.BigEndian.AppendUint64(b, n)
+		}
+		if e.Path != lockFile {
+			sum.Write(b)
+		}
+		visit(e)
+	})
+	return hex.EncodeToString(sum.Sum(nil)), err
 }
 
 // countLines counts newlines; -1 if there is no such regular file.

@@ -185,7 +185,7 @@ func (s *subject) room(ctx context.Context, p *plan) error {
 func (s *subject) received(ctx context.Context, p *plan) (bytes, files int64, err error) {
 	counted := map[string]bool{}
 	for _, run := range p.dst.survey.Stages {
-		old, err := p.dst.side.List(ctx, statePath(p.dst.side, "stage", s.key, run, "tree"))
+		old, err := listTree(ctx, p.dst.side, statePath(p.dst.side, "stage", s.key, run, "tree"))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		} else if err != nil {

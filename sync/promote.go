@@ -23,6 +23,9 @@ func sorted(m verify.Manifest) verify.Manifest {
 // since it was copied is dropped; then every file is held against what it must be.
 func (t *transfer) complete(ctx context.Context, p *plan) error {
 	dst, live, tree := p.dst.side, p.dst.survey.Live, t.stage.tree
+	if t.modes.all() && t.base != nil {
+		t.base.Files = nil // nothing of it is to be carried over into the next base, and it may be long
+	}
 	if err := t.dropStale(ctx, p); err != nil {
 		return err
 	}
@@ -75,39 +78,13 @@ func (t *transfer) unshared(p *plan) []string {
 
 // verify holds the complete stage against the source, file by file.
 func (t *transfer) verify(ctx context.Context, p *plan) error {
-	found := t.stage.listed
-	t.stage.listed = nil // it is worked on in its own room
-	if found == nil {
-		var err error
-		if found, err = p.dst.side.List(ctx, t.stage.tree); err != nil {
-			return err
-		}
-	}
 	t.after = t.expected(p)
-	files, dirs := found[:0], verify.Manifest(nil) // in the room of the listing
-	for _, e := range found {
-		e.Class = t.classes.Class(e.Path)
-		if e.Kind == verify.Directory {
-			dirs = append(dirs, e)
-		} else {
-			files = append(files, e)
-		}
+	found := proof{t: t, p: p, seen: make([]bool, len(t.after))}
+	if err := t.walkStage(ctx, p, found.look); err != nil {
+		return err
 	}
-	var wrong, moved []string
-	verify.Join(files, t.after, func(f, w *verify.Entry) {
-		switch path := either(f, w).Path; {
-		case f != nil && w != nil && f.Kind == verify.File && untouched(f, w) && (f.Ctime == w.Ctime || p.copied(path) == nil):
-		case f != nil && p.dst.files.Find(path) != nil && p.copied(path) == nil:
-			moved = append(moved, path) // live's own file, which somebody wrote to without the lock
-		default:
-			wrong = append(wrong, path)
-		}
-	})
-	if len(wrong) > 0 {
-		return &MismatchError{Paths: wrong}
-	}
-	if len(moved) > 0 {
-		return &movedError{paths: moved}
+	if err := found.verdict(); err != nil {
+		return err
 	}
 	if err := t.verifyEvents(ctx, p); err != nil {
 		return err
@@ -115,7 +92,64 @@ func (t *transfer) verify(ctx context.Context, p *plan) error {
 	if err := t.verifyTable(ctx, p); err != nil {
 		return err
 	}
-	return p.dst.side.SetDirs(ctx, t.stage.tree, dirsToMend(dirs, p.dst.dirs))
+	return p.dst.side.SetDirs(ctx, t.stage.tree, dirsToMend(sorted(found.dirs), p.dst.dirs))
+}
+
+// walkStage tells what is in the stage, from the listing that was made of it if it still holds.
+func (t *transfer) walkStage(ctx context.Context, p *plan, visit func(verify.Entry)) error {
+	if t.stage.listed == nil {
+		return p.dst.side.Walk(ctx, t.stage.tree, visit)
+	}
+	for _, e := range t.stage.listed {
+		visit(e)
+	}
+	t.stage.listed = nil
+	return nil
+}
+
+// proof holds what is found in the stage against what the new tree is to be.
+type proof struct {
+	t            *transfer
+	p            *plan
+	seen         []bool // of the new tree, by index
+	dirs         verify.Manifest
+	wrong, moved []string // moved are live's own files, which somebody wrote to without the lock
+}
+
+func (c *proof) look(f verify.Entry) {
+	if f.Kind == verify.Directory {
+		c.dirs = append(c.dirs, f)
+		return
+	}
+	copied := c.p.copied(f.Path) != nil
+	i, found := c.t.after.Index(f.Path)
+	if found {
+		c.seen[i] = true
+	}
+	switch {
+	case found && f.Kind == verify.File && untouched(&f, &c.t.after[i]) && (!copied || f.Ctime == c.t.after[i].Ctime):
+	case !copied && c.p.dst.files.Find(f.Path) != nil:
+		c.moved = append(c.moved, f.Path)
+	default:
+		c.wrong = append(c.wrong, f.Path)
+	}
+}
+
+func (c *proof) verdict() error {
+	for i, seen := range c.seen {
+		if !seen {
+			c.wrong = append(c.wrong, c.t.after[i].Path)
+		}
+	}
+	slices.Sort(c.wrong)
+	slices.Sort(c.moved)
+	if len(c.wrong) > 0 {
+		return &MismatchError{Paths: c.wrong}
+	}
+	if len(c.moved) > 0 {
+		return &movedError{paths: c.moved}
+	}
+	return nil
 }
 
 // expected is the new tree: copied files as they were proved in the stage, kept ones as they stand in live.
@@ -256,6 +290,7 @@ func (t *transfer) swap(ctx context.Context, p *plan, info string) error {
 // them, whose change times that moved, are stamped anew under the lock.
 func (t *transfer) settle(ctx context.Context, p *plan, after verify.Manifest) error {
 	dst := p.dst.side
+	p.dst.files = nil // the old tree is not asked for any more, and its listing may be long
 	err := t.o.Observe.step(StepSettle, func() error {
 		if err := dst.Settle(ctx, t.key, t.keep); err != nil {
 			return err

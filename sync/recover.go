@@ -12,6 +12,7 @@ import (
 // left a pending one, which holds if the side that was promoted is exactly that: the other one was already.
 func (s *subject) loadBase(v view) error {
 	name := s.remote.Name()
+	s.base = nil // an earlier one need not be in memory while this one is read
 	b, err := s.store.base(s.id, name, s.algorithm)
 	if err != nil {
 		s.warn("%v; going on without it", err)
@@ -21,6 +22,9 @@ func (s *subject) loadBase(v view) error {
 		if _, dst := v.ends(pending.Direction); pending.describes(dst) {
 			s.base = pending
 		}
+	}
+	if s.base != nil {
+		s.base.Files.SharePaths(v.local.files)
 	}
 	return nil
 }

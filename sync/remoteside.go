@@ -58,27 +58,27 @@ func (r *remoteSide) Survey(ctx context.Context, id, known string) (*survey, err
 		Listing: v.Listing, Same: v.Same}, nil
 }
 
-func (r *remoteSide) List(ctx context.Context, dir string) (verify.Manifest, error) {
-	var m verify.Manifest
-	err := r.s.List(ctx, dir, func(e remote.Entry) { m = append(m, fromRemote(e)) })
-	if err != nil {
-		return nil, err
-	}
-	slices.SortFunc(m, verify.ComparePaths)
-	return m, nil
+func (r *remoteSide) Walk(ctx context.Context, dir string, visit func(verify.Entry)) error {
+	return r.s.List(ctx, dir, func(e remote.Entry) { visit(fromRemote(e)) })
 }
 
 func fromRemote(e remote.Entry) verify.Entry {
-	return verify.Entry{Path: e.Path, Kind: verify.Kind(e.Kind), Mode: e.Mode, Gid: e.Gid, Size: e.Size, Mtime: e.Mtime,
+	return verify.Entry{Path: e.Path, Kind: verify.Kind(e.Kind), Mode: uint16(e.Mode & 0o7777), Gid: e.Gid, Size: e.Size, Mtime: e.Mtime,
 		Ctime: e.Ctime, Dev: e.Dev, Ino: e.Ino}
 }
 
 func (r *remoteSide) Hash(ctx context.Context, dir, algorithm string, files []*verify.Entry, got func(string, verify.Digest, error)) error {
-	sized := make([]remote.Sized, len(files))
-	for i, e := range files {
-		sized[i] = remote.Sized{Path: e.Path, Size: e.Size}
+	for some := range slices.Chunk(files, remote.HashBatch) {
+		sized := make([]remote.Sized, len(some))
+		for i, e := range some {
+			sized[i] = remote.Sized{Path: e.Path, Size: e.Size}
+		}
+		err := r.s.Hash(ctx, dir, algorithm, sized, func(path string, sum remote.Sum, err error) { got(path, sum, err) })
+		if err != nil {
+			return err
+		}
 	}
-	return r.s.Hash(ctx, dir, algorithm, sized, func(path string, sum remote.Sum, err error) { got(path, sum, err) })
+	return nil
 }
 
 func (r *remoteSide) HashPrefix(ctx context.Context, file, algorithm string, n int64) (verify.Digest, error) {
@@ -121,7 +121,7 @@ func (r *remoteSide) Copy(ctx context.Context, from, to string, paths []string) 
 func (r *remoteSide) SetDirs(ctx context.Context, dir string, dirs []verify.Entry) error {
 	plain := make([]remote.Entry, len(dirs))
 	for i, e := range dirs {
-		plain[i] = remote.Entry{Path: e.Path, Mode: e.Mode, Gid: e.Gid}
+		plain[i] = remote.Entry{Path: e.Path, Mode: uint32(e.Mode), Gid: e.Gid}
 	}
 	return r.s.SetDirs(ctx, dir, plain)
 }

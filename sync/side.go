@@ -27,14 +27,16 @@ type side interface {
 	// Survey reads all that a plan needs of a dataset in one round trip. It changes nothing. known is the listing
 	// of an earlier survey, or "": a side may say that it is still the same instead of telling it again.
 	Survey(ctx context.Context, id, known string) (*survey, error)
-	// List lists a directory tree, sorted by path; an absent directory is an error that is fs.ErrNotExist.
-	List(ctx context.Context, dir string) (verify.Manifest, error)
+	// Walk tells everything below a directory, in no order, one entry at a time; an absent directory is an error that
+	// is fs.ErrNotExist.
+	Walk(ctx context.Context, dir string, visit func(verify.Entry)) error
 	// Hash reads files below dir in full and calls got for each, in any order, one call at a time. A file that
 	// vanished or cannot be read is reported with an error in place of a digest and does not stop the others. The
 	// sizes are for dealing the files out to processes; paths and sizes are all that is looked at.
 	Hash(ctx context.Context, dir, algorithm string, files []*verify.Entry, got func(path string, d verify.Digest, err error)) error
-	// Landing hashes files below dir while rsync is putting them there. Its wait must be called.
-	Landing(ctx context.Context, dir, algorithm string) (landing, error)
+	// Landing hashes files below dir, about as many as expected, while rsync is putting them there. Its wait must be
+	// called.
+	Landing(ctx context.Context, dir, algorithm string, expected int) (landing, error)
 	// HashPrefix hashes the first n bytes of a file; a shorter file gives the hash of what is there.
 	HashPrefix(ctx context.Context, file, algorithm string, n int64) (verify.Digest, error)
 	// ReadRange reads up to n bytes at off; a negative off counts from the end of the file.
@@ -99,7 +101,7 @@ type survey struct {
 	FreeInodes int64           // -1 unknown (some file systems have no limit)
 	Now        int64           // the side's clock in ns before the listing began; coarse clocks round down
 	Listing    string          // stands for the listing, change times and all; "" if the side does not tell
-	Same       bool            // the listing is the known one, and Entries is empty
+	Same       bool            // the listing is the known one, and Entries holds no more than a new lock file
 }
 
 // promotion is what Promote is told. Steps, each of which recovery can finish or undo:

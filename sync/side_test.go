@@ -373,7 +373,7 @@ func TestLocalSide(t *testing.T) {
 }
 
 // entries is a manifest of directories for SetDirs.
-func entries(mode uint32, paths ...string) (dirs []verify.Entry) {
+func entries(mode uint16, paths ...string) (dirs []verify.Entry) {
 	for _, p := range paths {
 		dirs = append(dirs, verify.Entry{Path: p, Kind: verify.Directory, Mode: mode, Gid: uint32(os.Getegid())})
 	}

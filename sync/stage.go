@@ -54,7 +54,7 @@ const mostBases = 4
 
 // adopt links what a dead run's tree holds of the plan's files.
 func (t *transfer) adopt(ctx context.Context, p *plan, tree string, adopted map[string]bool) error {
-	old, err := p.dst.side.List(ctx, tree)
+	old, err := listTree(ctx, p.dst.side, tree)
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func (t *transfer) holds(levels verify.Levels, src, staged *verify.Entry) bool {
 // where that did not tell of every file what it is.
 func (t *transfer) bring(ctx context.Context, p *plan, want []*verify.Entry, dirs []string) error {
 	t.stage.listed = nil
-	there, err := t.landing(ctx, p)
+	there, err := t.landing(ctx, p, want)
 	if err != nil {
 		return err
 	}
@@ -289,7 +289,7 @@ func (t *transfer) unread(files []*verify.Entry) (out []*verify.Entry) {
 // stamp tells that nothing has touched the file since; everything else is read again.
 func (t *transfer) listStage(ctx context.Context, p *plan, got arrivals) error {
 	side := p.dst.side
-	found, err := side.List(ctx, t.stage.tree)
+	found, err := listTree(ctx, side, t.stage.tree)
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,9 @@ import (
 // split deals files out to n streams so that each has about the same bytes: the largest first, each to the stream
 // that has least so far. A file's own cost keeps many small files from gathering in one stream.
 func split(want []*verify.Entry, n int) [][]string {
-	n = max(1, min(n, len(want)))
+	if n = max(1, min(n, len(want))); n == 1 {
+		return [][]string{pathsOf(want)}
+	}
 	const perFile = 4096
 	bySize := slices.SortedFunc(slices.Values(want), func(a, b *verify.Entry) int {
 		return cmp.Or(cmp.Compare(b.Size, a.Size), cmp.Compare(a.Path, b.Path))

@@ -159,6 +159,7 @@ func (t *transfer) prepare(ctx context.Context, p *plan) (*plan, error) {
 	if err := t.o.Observe.step(StepCopy, func() error { return t.preCopy(ctx, p) }); err != nil {
 		return p, err
 	}
+	p.changes = nil // the plan made under the locks has its own, and each may be long
 	locked, err := t.catchUp(ctx)
 	if err != nil || len(locked.changes) == 0 { // without changes somebody else has made them equal meanwhile
 		return cmp.Or(locked, p), err

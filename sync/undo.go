@@ -180,7 +180,7 @@ func (u *undo) findGeneration(ctx context.Context) error {
 	if err := u.useHash(ctx, u.info.Hash); err != nil {
 		return err
 	}
-	entries, err := u.side.List(ctx, gen.Tree)
+	entries, err := listTree(ctx, u.side, gen.Tree)
 	if err != nil {
 		return err
 	}

@@ -283,7 +283,7 @@ type fields struct {
 func parseEntry(line []byte) (Entry, error) {
 	f := fields{rest: line}
 	e := Entry{
-		Kind: f.kind(), Class: f.class(), Mode: uint32(f.uint(8, 32)), Gid: uint32(f.uint(10, 32)),
+		Kind: f.kind(), Class: f.class(), Mode: uint16(f.uint(8, 16)), Gid: uint32(f.uint(10, 32)),
 		Size: f.int(), Mtime: f.int(), Ctime: f.int(), Dev: f.uint(10, 64), Ino: f.uint(10, 64),
 		Digest: f.digest(),
 	}

@@ -160,6 +160,14 @@ func (m Manifest) Tally(c Class) Tally {
 
 // Find returns the entry of a path, or nil.
 func (m Manifest) Find(path string) *Entry {
+	if i, found := m.Index(path); found {
+		return &m[i]
+	}
+	return nil
+}
+
+// Index finds the place of a path.
+func (m Manifest) Index(path string) (i int, found bool) {
 	lo, hi := 0, len(m)
 	for lo < hi {
 		mid := (lo + hi) / 2
@@ -169,8 +177,5 @@ func (m Manifest) Find(path string) *Entry {
 			hi = mid
 		}
 	}
-	if lo < len(m) && m[lo].Path == path {
-		return &m[lo]
-	}
-	return nil
+	return lo, lo < len(m) && m[lo].Path == path
 }

@@ -14,61 +14,72 @@ import (
 // What vanishes meanwhile is left out; a directory that cannot be read is an error that names it. An absent dir
 // is an error that is fs.ErrNotExist, one that is not a directory an error that is unix.ENOTDIR.
 func List(dir string) (Manifest, error) {
+	var m Manifest
+	if err := Walk(dir, func(e Entry) { m = append(m, e) }); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(m, ComparePaths)
+	return slices.CompactFunc(m, func(a, b Entry) bool { return a.Path == b.Path }), nil
+}
+
+// Walk is List for who needs neither the order nor all of it at once. A directory that changes while it is read may
+// give a name twice.
+func Walk(dir string, visit func(Entry)) error {
 	fd, err := openDir(unix.AT_FDCWD, dir, 0)
 	if err != nil {
-		return nil, listError(dir, err)
+		return listError(dir, err)
 	}
 	root := os.NewFile(uintptr(fd), dir)
 	defer root.Close()
-	l := lister{root: root}
-	if err := l.read(root, ""); err != nil {
-		return nil, err
+	w := walker{root: root, visit: visit}
+	if err := w.read(root, ""); err != nil {
+		return err
 	}
-	for len(l.todo) > 0 {
-		next := l.todo[len(l.todo)-1]
-		l.todo = l.todo[:len(l.todo)-1]
-		if err := l.descend(l.found[next].Path); vanished(err) {
-			l.found[next].Kind = 0
+	for len(w.todo) > 0 {
+		next := w.todo[len(w.todo)-1]
+		w.todo = w.todo[:len(w.todo)-1]
+		if err := w.descend(next.Path); vanished(err) {
+			continue
 		} else if err != nil {
-			return nil, err
+			return err
 		}
+		visit(next)
 	}
-	return l.manifest(), nil
+	return nil
 }
 
-// lister walks without recursion and holds two descriptors at a time, however deep the tree is. Everything is
-// opened relative to the first, so that a listing is of one tree even if dir is exchanged for another meanwhile.
-type lister struct {
+// walker walks without recursion and holds two descriptors at a time, however deep the tree is. Everything is
+// opened relative to the first, so that a walk is through one tree even if dir is exchanged for another meanwhile.
+type walker struct {
 	root  *os.File
-	found Manifest // in no order; Kind is zero for directories that were gone before they were read
-	todo  []int    // indices in found of directories still to be read
+	visit func(Entry)
+	todo  []Entry // directories still to be read; they are told once they were
 }
 
-func (l *lister) descend(dir string) error {
-	fd, err := openDir(int(l.root.Fd()), dir, unix.O_NOFOLLOW)
+func (w *walker) descend(dir string) error {
+	fd, err := openDir(int(w.root.Fd()), dir, unix.O_NOFOLLOW)
 	if err != nil {
-		return listError(l.root.Name()+"/"+dir, err)
+		return listError(w.root.Name()+"/"+dir, err)
 	}
-	f := os.NewFile(uintptr(fd), l.root.Name()+"/"+dir)
+	f := os.NewFile(uintptr(fd), w.root.Name()+"/"+dir)
 	defer f.Close()
-	return l.read(f, dir)
+	return w.read(f, dir)
 }
 
-func (l *lister) read(f *os.File, dir string) error {
+func (w *walker) read(f *os.File, dir string) error {
 	names, err := f.Readdirnames(-1)
 	if err != nil {
 		return listError(f.Name(), err)
 	}
-	l.found = slices.Grow(l.found, len(names))
 	for _, name := range names {
-		if err := l.add(int(f.Fd()), dir, name); err != nil {
+		if err := w.tell(int(f.Fd()), dir, name); err != nil {
 			return listError(f.Name()+"/"+name, err)
 		}
 	}
 	return nil
 }
 
-func (l *lister) add(fd int, dir, name string) error {
+func (w *walker) tell(fd int, dir, name string) error {
 	var st unix.Stat_t
 	err := unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
 	for err == unix.EINTR {
@@ -84,18 +95,13 @@ func (l *lister) add(fd int, dir, name string) error {
 	if dir != "" {
 		path = dir + "/" + name
 	}
-	l.found = append(l.found, entryOf(path, &st))
-	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		l.todo = append(l.todo, len(l.found)-1)
+	e := entryOf(path, &st)
+	if e.Kind == Directory {
+		w.todo = append(w.todo, e)
+	} else {
+		w.visit(e)
 	}
 	return nil
-}
-
-// manifest sorts what was found. A directory that changes while it is read may give a name twice.
-func (l *lister) manifest() Manifest {
-	m := slices.DeleteFunc(l.found, func(e Entry) bool { return e.Kind == 0 })
-	slices.SortFunc(m, ComparePaths)
-	return slices.CompactFunc(m, func(a, b Entry) bool { return a.Path == b.Path })
 }
 
 func openDir(at int, path string, flag int) (fd int, err error) {

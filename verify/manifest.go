@@ -26,7 +26,7 @@ type Entry struct {
 	Path   string
 	Kind   Kind
 	Class  Class
-	Mode   uint32 // permission bits with setuid, setgid and sticky as in chmod(1)
+	Mode   uint16 // permission bits with setuid, setgid and sticky as in chmod(1)
 	Gid    uint32
 	Size   int64
 	Mtime  int64

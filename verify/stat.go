@@ -12,7 +12,7 @@ func entryOf(path string, st *unix.Stat_t) Entry {
 	return Entry{
 		Path:  path,
 		Kind:  kindOf(uint32(st.Mode)),
-		Mode:  uint32(st.Mode) & 0o7777,
+		Mode:  uint16(st.Mode & 0o7777),
 		Gid:   st.Gid,
 		Size:  st.Size,
 		Mtime: st.Mtim.Nano(),

@@ -38,7 +38,7 @@ func main() {
 
 // gcPercent keeps the heap near what lives in it: nearly all of that is listings, which are long-lived, so that
 // collecting more often costs little.
-const gcPercent = 40
+const gcPercent = 30
 
 // gcBallast is address space that is never touched, and so is no memory. It counts as heap, which keeps the collector
 // from running again and again while the heap grows from nothing.
