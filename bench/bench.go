@@ -25,6 +25,7 @@ type bench struct {
 	sshd           int                     // process id of the server, 0 where there is no /proc
 	relay          *remotetest.RelayServer // nil: connections are direct
 	config         string                  // ssh -F
+	room           int64                   // what the dataset takes
 }
 
 const datasetID = "bench/data"

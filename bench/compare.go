@@ -83,6 +83,11 @@ func (b *bench) round(n int, list []contestant, out results) error {
 			if c.once && n > 1 {
 				continue
 			}
+			if scenario == "bootstrap" {
+				if err := b.forget(c); err != nil {
+					return err
+				}
+			}
 			s, err := b.play(c)
 			if err != nil {
 				return fmt.Errorf("%s of %s: %w", scenario, c.name, err)

@@ -36,6 +36,12 @@ func shapes(size float64) []shape {
 
 func (s shape) files() int { return s.parts + fixed }
 
+// room is about what a dataset takes on a file system with blocks of 4 KiB.
+func (s shape) room() int64 {
+	const block = 4096
+	return int64(s.parts)*((s.each+block-1)/block+1)*block + s.big + 16<<20
+}
+
 const bigFile = "_artifacts/weights.bin"
 
 // write makes the dataset in dir.
@@ -126,6 +132,7 @@ func (b *bench) makeVersions(s shape) error {
 		}
 	}
 	b.progress("writing the dataset %s: %d files", s.name, s.files())
+	b.room = s.room()
 	if err := s.write(b.version(1)); err != nil {
 		return fmt.Errorf("cannot write the dataset %s: %w", s.name, err)
 	}
@@ -162,9 +169,14 @@ func (b *bench) show(n int) error {
 	return os.Rename(b.version(n), b.source())
 }
 
-// reset forgets what every contestant has, and what usr and unison remember.
+// forget deletes what a contestant has, right before it gets all of it anew: see warm.
+func (b *bench) forget(c contestant) error {
+	return os.RemoveAll(filepath.Dir(filepath.Dir(b.dest(c))))
+}
+
+// reset forgets what contestants have left beside their copies.
 func (b *bench) reset() error {
-	for _, d := range []string{b.path("dest"), b.path("source", ".usr-sync"), b.path("home"), filepath.Join(b.server.Home(), ".unison")} {
+	for _, d := range []string{b.path("source", ".usr-sync"), b.path("home"), filepath.Join(b.server.Home(), ".unison")} {
 		if err := os.RemoveAll(d); err != nil {
 			return err
 		}

@@ -68,6 +68,9 @@ func (b *bench) bootstrap(c contestant, profile []string) (time.Duration, error)
 	if err := b.reset(); err != nil {
 		return 0, err
 	}
+	if err := b.forget(c); err != nil {
+		return 0, err
+	}
 	s, err := b.play(c, profile...)
 	return s.wall, err
 }
