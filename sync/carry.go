@@ -76,8 +76,9 @@ func (t *transfer) lateChanges(ctx context.Context, p *plan, tree string) (l lat
 			l.clashes = append(l.clashes, o.Path)
 		}
 	})
-	for _, paths := range [][]string{l.added, l.changed, l.clashes} {
-		slices.Sort(paths)
+	for _, paths := range []*[]string{&l.added, &l.changed, &l.clashes} {
+		slices.Sort(*paths)
+		*paths = slices.Compact(*paths) // a walk may tell a name twice
 	}
 	return l, err
 }

@@ -93,7 +93,24 @@ func (l *localLanding) add(path string, _ int64) { l.hasher.Add(path) }
 
 func (l *localLanding) wait() (arrivals, error) {
 	err := l.hasher.Wait()
-	return arrivals{stamped: sorted(l.got)}, err
+	return arrivals{stamped: once(sorted(l.got))}, err
+}
+
+// once leaves out what was reported twice: rsync sends a file again whose checksum was wrong, and it cannot be told
+// which of the two was hashed when.
+func once(m verify.Manifest) verify.Manifest {
+	kept := m[:0]
+	for i := 0; i < len(m); {
+		next := i + 1
+		for next < len(m) && m[next].Path == m[i].Path {
+			next++
+		}
+		if next == i+1 {
+			kept = append(kept, m[i])
+		}
+		i = next
+	}
+	return kept
 }
 
 // remoteLanding has the host hash what was reported, a batch at a time. A push reports files when they are sent, and
