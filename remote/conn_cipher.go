@@ -16,7 +16,7 @@ var defaultCiphers = []string{
 }
 
 // quickCiphers puts AES-GCM at the head of ssh's own default list, where the processor has instructions for it: it
-// then costs a quarter of what ChaCha20 does, and encryption is most of what a transfer costs. Nothing is added to the
+// then costs a third of what ChaCha20 does, and encryption is most of what a transfer costs. Nothing is added to the
 // list or taken from it, and the host still chooses. "" leaves a list alone that somebody has configured.
 func quickCiphers(configured string, instructions bool) string {
 	if !instructions || !slices.Contains(defaultCiphers, configured) {
