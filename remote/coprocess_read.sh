@@ -2,7 +2,8 @@
 
 now() { t=$(date +%s%N); case $t in *N) t=${t%N}000000000;; esac; }
 do_hello() {
-  set -- $(uname -snm)
+  uname=$(uname -snm)
+  set -- $uname
   put system "$1"; put host "$2"; put machine "$3"
   put lister $lister; put watchdog "$patience"
   if have flock; then put flock 1; fi
@@ -48,7 +49,8 @@ do_survey() { # root id key, sum of a listing that need not be told again
   [ -z "$there" ] || parent=$real/..
   put live "$real"; put exists "$there"
   key=$3 known=$4
-  set -- $(about %d "$state" "$parent" "$near"); put devices "$*"
+  devices=$(about %d "$state" "$parent" "$near")
+  set -- $devices; put devices "$*"
   last_line "$(df -Pk -- "$state" 2>/dev/null)"; put space "$line"
   last_line "$(df -Pi -- "$state" 2>/dev/null)"; put inodes "$line"
   [ ! -e "$S/journal/$key" ] || put journal 1
