@@ -96,6 +96,17 @@ likewise() { # to
 }
 do_link() { [ -d "$2" ] || enter "$2"; enter "$1"; place "$2" -lP ''; }
 do_copy() { [ -d "$2" ] || enter "$2"; enter "$1"; place "$2" -pP ''; }
+# What a writer without the lock left in the old tree while the trees were switched. ln makes nothing that is there.
+do_movein() { # old live ./file
+  mkdir -p -- "$2/${3%/*}"
+  ln -P -- "$1/$3" "$2/$3"
+  rm -f -- "$1/$3"
+}
+do_swapin() { # old live ./file
+  ln -P -- "$2/$3" "$1/../aside"
+  mv -f -- "$1/$3" "$2/$3"
+  mv -f -- "$1/../aside" "$1/$3"
+}
 do_setdirs() { # dir mode gid
   enter "$1"
   names | xargs -0 sh -c '

@@ -48,6 +48,24 @@ func local(path string) bool {
 	return !slices.Contains(strings.Split(path, "/"), "..")
 }
 
+// MoveIn moves a file of the old tree to the same path of live, where none may be.
+func (s *Session) MoveIn(ctx context.Context, old, live, file string) error {
+	return s.carry(ctx, "movein", old, live, file)
+}
+
+// SwapIn exchanges a file of the old tree with the one at the same path of live. At every instant live has one.
+func (s *Session) SwapIn(ctx context.Context, old, live, file string) error {
+	return s.carry(ctx, "swapin", old, live, file)
+}
+
+func (s *Session) carry(ctx context.Context, verb, old, live, file string) error {
+	what := "carry " + escape(file) + " into " + escape(live)
+	if !local(file) {
+		return &Error{Do: what, Detail: "it is not a path below it"}
+	}
+	return s.do(ctx, request{verb: verb, args: []string{old, live, "./" + file}}, what, nil)
+}
+
 // SetDirs gives directories below dir ("" is dir itself) their Mode and, where this user may, their Gid.
 func (s *Session) SetDirs(ctx context.Context, dir string, dirs []Entry) error {
 	what := "set the mode of directories in " + escape(dir)

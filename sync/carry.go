@@ -2,20 +2,11 @@ package sync
 
 import (
 	"context"
-	"os"
 	"path"
 	"slices"
 
 	"github.com/dnadesign-maintainers/usr/verify"
 )
-
-// carrier is what a side does with files that came into the old tree while the trees were switched.
-type carrier interface {
-	// MoveIn moves a file of the old tree to the same path of live, where none may be.
-	MoveIn(ctx context.Context, old, live, path string) error
-	// SwapIn exchanges a file of the old tree with the one at the same path of live. At every instant live has one.
-	SwapIn(ctx context.Context, old, live, path string) error
-}
 
 // late is what a writer that takes no lock did to the old tree between its listing and the switch.
 type late struct {
@@ -81,33 +72,4 @@ func (t *transfer) lateChanges(ctx context.Context, p *plan, tree string) (l lat
 		*paths = slices.Compact(*paths) // a walk may tell a name twice
 	}
 	return l, err
-}
-
-func (s *localSide) MoveIn(_ context.Context, old, live, file string) error {
-	p := newPlacer(old, live, renameNew)
-	return p.place(file)
-}
-
-func (s *localSide) SwapIn(_ context.Context, old, live, file string) error {
-	aside := path.Dir(old) + "/aside"
-	if err := link(live+"/"+file, aside); err != nil {
-		return err
-	}
-	if err := os.Rename(old+"/"+file, live+"/"+file); err != nil {
-		return err
-	}
-	return os.Rename(aside, old+"/"+file)
-}
-
-func (r *remoteSide) MoveIn(ctx context.Context, old, live, file string) error {
-	return r.carry(ctx, `mkdir -p -- "$2/${3%/*}" && ln -P -- "$1/$3" "$2/$3" && rm -f -- "$1/$3"`, old, live, "./"+file)
-}
-
-func (r *remoteSide) SwapIn(ctx context.Context, old, live, file string) error {
-	return r.carry(ctx, `ln -P -- "$2/$3" "$1/../aside" && mv -f -- "$1/$3" "$2/$3" && mv -f -- "$1/../aside" "$1/$3"`, old, live, "./"+file)
-}
-
-func (r *remoteSide) carry(ctx context.Context, script string, args ...string) error {
-	_, err := r.s.Run(ctx, script, args...)
-	return err
 }

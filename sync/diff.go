@@ -278,8 +278,8 @@ func (s *subject) rememberBoth() {
 // finish completes a report with what the whole command cost.
 func (s *subject) finish(r *Report) *Report {
 	r.Took = s.o.Now().Sub(s.started)
-	if c, ok := s.remote.(interface{ Executions() int }); ok {
-		r.Executions = c.Executions()
+	if s.remote != nil {
+		r.Executions = s.remote.Executions()
 	}
 	return r
 }

@@ -231,3 +231,19 @@ func writeDurably(file, text string) error {
 	}
 	return syncDirs(dir)
 }
+
+func (s *localSide) MoveIn(_ context.Context, old, live, file string) error {
+	p := newPlacer(old, live, renameNew)
+	return p.place(file)
+}
+
+func (s *localSide) SwapIn(_ context.Context, old, live, file string) error {
+	aside := filepath.Dir(old) + "/aside"
+	if err := link(live+"/"+file, aside); err != nil {
+		return err
+	}
+	if err := os.Rename(old+"/"+file, live+"/"+file); err != nil {
+		return err
+	}
+	return os.Rename(aside, old+"/"+file)
+}

@@ -111,8 +111,8 @@ func (p *Pair) warn(format string, args ...any) {
 
 // ranRsync is told each rsync that is started; over ssh it is an execution of ssh as well.
 func (p *Pair) ranRsync(argv []string) {
-	if c, ok := p.remote.(interface{ Count() }); ok {
-		c.Count()
+	if p.remote != nil {
+		p.remote.Count()
 	}
 	p.o.Observe(Ran{argv})
 }

@@ -31,11 +31,8 @@ func (r *remoteSide) Name() string              { return r.name }
 func (r *remoteSide) Root() string              { return r.root }
 func (r *remoteSide) Endpoint() remote.Endpoint { return r.conn.Endpoint() }
 
-// Executions counts the ssh processes of the connection.
 func (r *remoteSide) Executions() int { return r.conn.Executions() }
-
-// Count is told that rsync started one more.
-func (r *remoteSide) Count() { r.conn.Count() }
+func (r *remoteSide) Count()          { r.conn.Count() }
 
 func (r *remoteSide) Close() error { return r.conn.Close() }
 
@@ -138,6 +135,14 @@ func (r *remoteSide) Settle(ctx context.Context, key string, keep int) error {
 
 func (r *remoteSide) Remove(ctx context.Context, dir string) error {
 	return r.s.Remove(ctx, r.root, dir)
+}
+
+func (r *remoteSide) MoveIn(ctx context.Context, old, live, file string) error {
+	return r.s.MoveIn(ctx, old, live, file)
+}
+
+func (r *remoteSide) SwapIn(ctx context.Context, old, live, file string) error {
+	return r.s.SwapIn(ctx, old, live, file)
 }
 
 func (r *remoteSide) Generations(ctx context.Context, key string) ([]generation, error) {

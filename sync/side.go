@@ -83,8 +83,16 @@ type side interface {
 	// Close releases everything.
 	Close() error
 
+	// MoveIn moves a file of the old tree to the same path of live, where none may be. Needs the claim.
+	MoveIn(ctx context.Context, old, live, path string) error
+	// SwapIn exchanges a file of the old tree with the one at the same path of live. At every instant live has one.
+	// Needs the claim.
+	SwapIn(ctx context.Context, old, live, path string) error
+	// Executions counts the ssh processes that were started to reach the side; Count is told one more, rsync's.
+	Executions() int
+	Count()
+
 	fileSide // file.go
-	carrier  // carry.go
 }
 
 // survey is what one round trip tells about a dataset.

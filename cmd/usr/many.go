@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/sync"
@@ -54,9 +55,18 @@ func (a *app) oneOfMany(p *sync.Pair, j job, id string) manyRow {
 	}
 	a.progress.stop()
 	f := a.explain(err)
-	f.Message = shown(id) + ": " + f.Message
+	f.Message = ofDataset(f.Message, j.action, id)
 	fmt.Fprintf(a.env.stderr, "usr: error: %s\nusr: hint: %s\n", f.Message, f.Hint)
 	return manyRow{id: id, failed: &f, err: err}
+}
+
+// ofDataset names the dataset in the message of an error.
+func ofDataset(message, action, id string) string {
+	deed := "cannot " + action
+	if rest, ok := strings.CutPrefix(message, deed); ok && (strings.HasPrefix(rest, ":") || strings.HasPrefix(rest, " (")) {
+		return deed + " " + shown(id) + rest
+	}
+	return deed + " " + shown(id) + ": " + message
 }
 
 // hopeless: the connection is gone for the other datasets, too.
