@@ -49,6 +49,7 @@ type Conn struct {
 	target  Target
 	o       Options
 	ssh     string // path of the program
+	ciphers string // of a new master; "" leaves them to ssh
 	dir     string // private directory of sockets, "" until it is needed
 	count   atomic.Int64
 	session *Session

@@ -13,8 +13,6 @@ type way struct {
 	socket string        // of the master
 	reuse  bool          // the master is there already: never connect, never ask
 	keep   time.Duration // a new master outlives the command by this
-
-	ciphers string // of a new master; "" leaves them to ssh
 }
 
 // riderArgs make ssh ride on the master behind a socket, and fail where it would have to connect: a new connection
@@ -36,9 +34,6 @@ func (t Target) masterArgs(w way, ask bool) []string {
 	args = append(args, t.placeArgs()...)
 	if !ask {
 		args = append(args, "-o", "BatchMode=yes")
-	}
-	if w.ciphers != "" {
-		args = append(args, "-o", "Ciphers="+w.ciphers)
 	}
 	return append(args, "-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4")
 }

@@ -16,8 +16,6 @@ type Sharing struct {
 	Ours   bool      // kept by an earlier command, not the master of the user's own ssh configuration
 	Since  time.Time // when the live one was opened
 	Dead   []string  // sockets that are there with nobody, or nothing but a broken line, behind them
-
-	ciphers string // of a new one
 }
 
 // Check looks for a connection that can be reused, and tries it, without making one: the user's own master first,
@@ -45,7 +43,7 @@ func Keep(ctx context.Context, t Target, o Options, d time.Duration) (s Sharing,
 	if err := c.stop(ctx, s.Socket); err != nil {
 		return s, false, err
 	}
-	c.ways = []way{{socket: s.Socket, keep: d, ciphers: s.ciphers}}
+	c.ways = []way{{socket: s.Socket, keep: d}}
 	defer c.Close()
 	if err = c.advance(); err == nil {
 		err = c.Ready(ctx)
@@ -76,7 +74,7 @@ func Stop(ctx context.Context, t Target, o Options) (stopped bool, err error) {
 }
 
 func (c *Conn) check(ctx context.Context) (Sharing, error) {
-	conf, err := c.configuration(ctx)
+	user, err := c.readConfiguration(ctx)
 	if err != nil {
 		return Sharing{}, err
 	}
@@ -84,8 +82,8 @@ func (c *Conn) check(ctx context.Context) (Sharing, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Sharing{}, err
 	}
-	s := Sharing{Socket: kept, ciphers: conf.ciphers}
-	for _, socket := range []string{conf.socket, kept} {
+	s := Sharing{Socket: kept}
+	for _, socket := range []string{user, kept} {
 		if _, err := os.Lstat(socket); err != nil {
 			continue
 		}

@@ -3,7 +3,6 @@ package remote
 import (
 	"runtime"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/cpu"
 )
@@ -22,18 +21,7 @@ func quickCiphers(configured string, instructions bool) string {
 	if !instructions || !slices.Contains(defaultCiphers, configured) {
 		return ""
 	}
-	isGCM := func(name string) bool { return strings.Contains(name, "-gcm@") }
-	names := strings.Split(configured, ",")
-	slices.SortStableFunc(names, func(a, b string) int {
-		switch {
-		case isGCM(a) == isGCM(b):
-			return 0
-		case isGCM(a):
-			return -1
-		}
-		return 1
-	})
-	return strings.Join(names, ",")
+	return "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr"
 }
 
 // aesInstructions tells whether this processor does AES-GCM in hardware. x/sys cannot ask macOS; every Apple chip does.

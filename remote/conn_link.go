@@ -33,6 +33,9 @@ func (c *Conn) start(w way, host, command string) (*link, error) {
 	args := c.target.riderArgs(w.socket)
 	if !w.reuse {
 		args = c.target.masterArgs(w, ask)
+		if c.ciphers != "" {
+			args = append(args, "-o", "Ciphers="+c.ciphers)
+		}
 	}
 	l := &link{way: w, said: &tail{}, done: make(chan struct{})}
 	if c.o.Interactive && !w.reuse {

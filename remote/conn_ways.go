@@ -22,7 +22,7 @@ const longestSocket = 86
 
 // findWays lists how to connect, in the order to be tried: the user's own master, one that we kept, a new one.
 func (c *Conn) findWays(ctx context.Context) ([]way, error) {
-	conf, err := c.configuration(ctx)
+	user, err := c.readConfiguration(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -34,41 +34,36 @@ func (c *Conn) findWays(ctx context.Context) ([]way, error) {
 		kept = ""
 	}
 	var ways []way
-	for _, socket := range []string{conf.socket, kept} {
+	for _, socket := range []string{user, kept} {
 		if alive(socket) {
 			ways = append(ways, way{socket: socket, reuse: true})
 		}
 	}
-	last := way{ciphers: conf.ciphers}
+	last := way{}
 	if c.target.ControlPersist > 0 {
-		last.socket, last.keep = kept, c.target.ControlPersist
+		last = way{socket: kept, keep: c.target.ControlPersist}
 	}
 	return append(ways, last), nil
 }
 
-// configuration is what ssh's own files say of a target, as far as it matters here.
-type configuration struct {
-	socket  string // where the user's control socket is; "" for nowhere
-	ciphers string // what a new master is to be told; "" for nothing
-}
-
-// configuration asks ssh what its configuration comes to.
-func (c *Conn) configuration(ctx context.Context) (found configuration, err error) {
+// readConfiguration asks ssh what its configuration comes to: where the user's control socket is, "" for nowhere, and
+// for c.ciphers what a new master is to be told.
+func (c *Conn) readConfiguration(ctx context.Context) (socket string, err error) {
 	out, err := c.output(ctx, c.target.questionArgs())
 	if err != nil {
-		return found, err
+		return "", err
 	}
 	for line := range strings.Lines(out) {
 		switch name, value, _ := strings.Cut(strings.TrimSpace(line), " "); strings.ToLower(name) {
 		case "controlpath":
 			if value != "none" {
-				found.socket = value
+				socket = value
 			}
 		case "ciphers":
-			found.ciphers = quickCiphers(value, aesInstructions())
+			c.ciphers = quickCiphers(value, aesInstructions())
 		}
 	}
-	return found, nil
+	return socket, nil
 }
 
 // keptSocket is where a master of ours lives that outlives its command: one place for each way of reaching a host.
@@ -117,7 +112,7 @@ func alive(socket string) bool {
 // that is alive and yet of no use to us (too many sessions) may be of use to others, and is let be.
 func (c *Conn) prepare(w *way) error {
 	if w.keep > 0 && alive(w.socket) {
-		*w = way{ciphers: w.ciphers}
+		*w = way{}
 	}
 	if w.keep > 0 {
 		if err := c.stop(context.Background(), w.socket); err != nil {

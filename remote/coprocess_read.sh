@@ -64,7 +64,7 @@ do_survey() { # root id key, sum of a listing that need not be told again
   [ -n "$there" ] || return 0
   log=$real/.events.log
   if [ -f "$log" ] && [ ! -L "$log" ]; then readable "$log"; put events "$(wc -l <"$log")"; fi
-  if [ -n "$known" ] && sum=$(hasher sha256 && list "$real" | $large) 2>/dev/null && [ "${sum%% *}" = "$known" ]; then
+  if [ -n "$known" ] && sum=$( { hasher sha256 && list "$real" | $large; } 2>/dev/null ) && [ "${sum%% *}" = "$known" ]; then
     put same 1
     return 0
   fi

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -24,35 +23,47 @@ type Sized struct {
 	Size int64
 }
 
-// Hash reads files below dir in full and calls got once for each path, in any order, from this goroutine. A file
-// that cannot be read is reported so and does not stop the others. algorithm is "blake3" or "sha256".
+// Hash reads files below dir, HashBatch of them at most, in full and calls got once for each path, in any order, from
+// this goroutine. A file that cannot be read is reported so and does not stop the others. algorithm is "blake3" or
+// "sha256".
 func (s *Session) Hash(ctx context.Context, dir, algorithm string, files []Sized, got func(path string, sum Sum, err error)) error {
-	var plain []Sized
-	var odd []string
+	plain, odd := byName(files)
+	r := request{verb: "hash", args: []string{algorithm, dir}}
+	missed, err := s.hashMany(ctx, r, plain, nil, func(path string, sum Sum) { got(path, sum, nil) })
+	if err != nil {
+		return err
+	}
+	return s.hashEach(ctx, dir, algorithm, append(odd, missed...), got)
+}
+
+// HashPresent hashes those of the files, HashBatch of them at most, that are there, and that every tool can name; the
+// others are returned. It tells the host's clock (ns) from before the first of them was read.
+func (s *Session) HashPresent(ctx context.Context, dir, algorithm string, files []Sized, got func(path string, sum Sum)) (clock int64, missed []Sized, err error) {
+	plain, odd := byName(files)
+	r := request{verb: "present", args: []string{algorithm, dir}}
+	missed, err = s.hashMany(ctx, r, plain, func(b *bufio.Reader) error {
+		line, err := b.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		if clock, err = strconv.ParseInt(strings.TrimSpace(line), 10, 64); err != nil {
+			return damaged(line)
+		}
+		return nil
+	}, got)
+	return clock, append(odd, missed...), err
+}
+
+// byName parts files by whether every tool can name them.
+func byName(files []Sized) (plain, odd []Sized) {
 	for _, f := range files {
 		if ordinary(f.Path) {
 			plain = append(plain, f)
 		} else {
-			odd = append(odd, f.Path)
+			odd = append(odd, f)
 		}
 	}
-	for len(plain) > 0 {
-		n := min(len(plain), HashBatch)
-		missed, err := s.hashMany(ctx, dir, algorithm, plain[:n], got)
-		if err != nil {
-			return err
-		}
-		odd = append(odd, missed...)
-		plain = plain[n:]
-	}
-	for len(odd) > 0 {
-		n := min(len(odd), HashBatch)
-		if err := s.hashEach(ctx, dir, algorithm, odd[:n], got); err != nil {
-			return err
-		}
-		odd = odd[n:]
-	}
-	return nil
+	return plain, odd
 }
 
 // ordinary names are printed by every hash tool as they are.
@@ -65,60 +76,37 @@ func ordinary(path string) bool {
 	return true
 }
 
-// hashMany lets the tools print names. A line that is not exactly as it should be counts for nothing: two processes
-// write to one stream. What got no line is returned.
-func (s *Session) hashMany(ctx context.Context, dir, algorithm string, files []Sized, got func(string, Sum, error)) ([]string, error) {
+// hashMany lets the tools print names, behind a head that head reads. A line that is not exactly as it should be counts
+// for nothing: two processes write to one stream. What got no line is returned.
+func (s *Session) hashMany(ctx context.Context, r request, files []Sized, head func(*bufio.Reader) error, got func(string, Sum)) (missed []Sized, err error) {
+	if len(files) == 0 {
+		return nil, nil
+	}
 	waiting := make(map[string]bool, len(files))
 	for _, f := range files {
 		waiting[f.Path] = true
 	}
-	r := request{verb: "hash", args: []string{algorithm, dir}, payload: bySize(files)}
-	err := s.do(ctx, r, "hash files in "+escape(dir), func(r io.Reader) error {
-		return eachSum(r, func(path string, sum Sum) {
-			if waiting[path] {
-				delete(waiting, path)
-				got(path, sum, nil)
+	r.payload = bySize(files)
+	err = s.do(ctx, r, "hash files in "+escape(r.args[1]), func(body io.Reader) error {
+		b := bufio.NewReader(body)
+		if head != nil {
+			if err := head(b); err != nil {
+				return err
 			}
-		})
-	})
-	var missed []string
-	for _, f := range files {
-		if waiting[f.Path] {
-			missed = append(missed, f.Path)
-		}
-	}
-	return missed, err
-}
-
-// HashPresent hashes those of the files that are there, and that every tool can name. It tells the host's clock (ns)
-// from before the first of them was read.
-func (s *Session) HashPresent(ctx context.Context, dir, algorithm string, files []Sized, got func(path string, sum Sum)) (clock int64, err error) {
-	files = slices.DeleteFunc(slices.Clone(files), func(f Sized) bool { return !ordinary(f.Path) })
-	if len(files) == 0 {
-		return 0, nil
-	}
-	asked := make(map[string]bool, len(files))
-	for _, f := range files {
-		asked[f.Path] = true
-	}
-	r := request{verb: "present", args: []string{algorithm, dir}, payload: bySize(files)}
-	err = s.do(ctx, r, "hash files in "+escape(dir), func(r io.Reader) error {
-		b := bufio.NewReader(r)
-		line, err := b.ReadString('\n')
-		if err != nil {
-			return err
-		}
-		if clock, err = strconv.ParseInt(strings.TrimSpace(line), 10, 64); err != nil {
-			return damaged(line)
 		}
 		return eachSum(b, func(path string, sum Sum) {
-			if asked[path] {
-				delete(asked, path)
+			if waiting[path] {
+				delete(waiting, path)
 				got(path, sum)
 			}
 		})
 	})
-	return clock, err
+	for _, f := range files {
+		if waiting[f.Path] {
+			missed = append(missed, f)
+		}
+	}
+	return missed, err
 }
 
 // eachSum reads the lines of hash tools, and passes over what is none.
@@ -163,17 +151,23 @@ func parseSum(line []byte) (path string, sum Sum, ok bool) {
 }
 
 // hashEach gives each file to the tool on standard input, so that no name is printed: answers come in order.
-func (s *Session) hashEach(ctx context.Context, dir, algorithm string, paths []string, got func(string, Sum, error)) error {
-	r := request{verb: "hash1", args: []string{algorithm, dir}, payload: escapeNames(paths)}
+func (s *Session) hashEach(ctx context.Context, dir, algorithm string, files []Sized, got func(string, Sum, error)) error {
+	if len(files) == 0 {
+		return nil
+	}
+	r := request{verb: "hash1", args: []string{algorithm, dir}}
+	for _, f := range files {
+		r.payload = appendName(r.payload, f.Path)
+	}
 	return s.do(ctx, r, "hash files in "+escape(dir), func(r io.Reader) error {
 		lines := bufio.NewReader(r)
-		for _, p := range paths {
+		for _, f := range files {
 			line, err := lines.ReadString('\n')
 			if err != nil {
 				return errors.New("cannot hash files in " + escape(dir) + ": the answer is incomplete")
 			}
-			sum, err := parseLone(strings.TrimSuffix(line, "\n"), dir+"/"+p)
-			got(p, sum, err)
+			sum, err := parseLone(strings.TrimSuffix(line, "\n"), dir+"/"+f.Path)
+			got(f.Path, sum, err)
 		}
 		return nil
 	})

@@ -58,7 +58,7 @@ func (t *transfer) lateChanges(ctx context.Context, p *plan, tree string) (l lat
 		was := p.dst.files.Find(o.Path)
 		switch {
 		case o.Kind != verify.File || carried[o.Path]:
-		case was == nil && path.Base(o.Path) != ".usr.lock":
+		case was == nil && path.Base(o.Path) != lockFile:
 			l.added = append(l.added, o.Path)
 		case was == nil || (o.Size == was.Size && o.Mtime == was.Mtime):
 		case p.copied(o.Path) == nil && slices.Contains(p.keep, o.Path) && o.Ino != was.Ino:

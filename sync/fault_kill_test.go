@@ -20,17 +20,7 @@ import (
 )
 
 // TestFaultKillAtEveryStep stops a transfer dead before and after each of its steps.
-func TestFaultKillAtEveryStep(t *testing.T) {
-	t.Parallel()
-	for _, over := range []string{"local", "ssh"} {
-		both(t, func(t *testing.T, d sync.Direction) {
-			t.Run(over, func(t *testing.T) {
-				t.Parallel()
-				killAtEveryStep(t, d, over == "ssh")
-			})
-		})
-	}
-}
+func TestFaultKillAtEveryStep(t *testing.T) { everyWay(t, killAtEveryStep) }
 
 func killAtEveryStep(t *testing.T, d sync.Direction, ssh bool) {
 	r := emptyRig(t, d)
@@ -130,17 +120,7 @@ func TestFaultKillUndo(t *testing.T) {
 
 // TestFaultCancelAtEveryStep: what Ctrl-C does. The run ends as cancelled unless it is past the switch, releases its
 // locks, and what it had received is there for the next one.
-func TestFaultCancelAtEveryStep(t *testing.T) {
-	t.Parallel()
-	for _, over := range []string{"local", "ssh"} {
-		both(t, func(t *testing.T, d sync.Direction) {
-			t.Run(over, func(t *testing.T) {
-				t.Parallel()
-				cancelAtEveryStep(t, d, over == "ssh")
-			})
-		})
-	}
-}
+func TestFaultCancelAtEveryStep(t *testing.T) { everyWay(t, cancelAtEveryStep) }
 
 func cancelAtEveryStep(t *testing.T, d sync.Direction, ssh bool) {
 	r := emptyRig(t, d)

@@ -325,6 +325,19 @@ func (r *rig) warned(text string) bool {
 	return slices.ContainsFunc(r.warnings, func(w string) bool { return strings.Contains(w, text) })
 }
 
+// everyWay runs a test locally and over ssh, in both directions, all at once.
+func everyWay(t *testing.T, f func(t *testing.T, d sync.Direction, ssh bool)) {
+	t.Parallel()
+	for _, over := range []string{"local", "ssh"} {
+		both(t, func(t *testing.T, d sync.Direction) {
+			t.Run(over, func(t *testing.T) {
+				t.Parallel()
+				f(t, d, over == "ssh")
+			})
+		})
+	}
+}
+
 // both runs a test for either direction.
 func both(t *testing.T, f func(t *testing.T, d sync.Direction)) {
 	for _, d := range []sync.Direction{sync.Pull, sync.Push} {

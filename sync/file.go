@@ -233,7 +233,7 @@ func (f *fileTransfer) copyFile(ctx context.Context, p *plan, dir string) error 
 
 // lockAround takes the lock of the dataset that the directory is, if it is one.
 func (f *fileTransfer) lockAround(ctx context.Context, s side, dir string) error {
-	if _, err := s.Stat(ctx, path.Join(dir, ".usr.lock")); errors.Is(err, fs.ErrNotExist) {
+	if _, err := s.Stat(ctx, path.Join(dir, lockFile)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	} else if err != nil {
 		return err

@@ -133,12 +133,8 @@ type remoteLanding struct {
 // landingPause is the time between two batches: long enough for a file to get into its place.
 const landingPause = 200 * time.Millisecond
 
-// landingBytes and landingFiles are how much a batch hashes at most, or one file: a run that has failed waits for its
-// end.
-const (
-	landingBytes = 4 << 30
-	landingFiles = 10_000
-)
+// landingBytes is how much a batch hashes at most, or one file: a run that has failed waits for its end.
+const landingBytes = 4 << 30
 
 func (r *remoteSide) Landing(ctx context.Context, dir, algorithm string, _ int) (landing, error) {
 	l := &remoteLanding{ctx: ctx, side: r, dir: dir, algorithm: algorithm, stop: make(chan struct{}), stopped: make(chan struct{})}
@@ -181,7 +177,7 @@ func (l *remoteLanding) run() {
 func batch(files []remote.Sized) int {
 	var bytes int64
 	for i, f := range files {
-		if bytes += f.Size; i > 0 && bytes > landingBytes || i == landingFiles {
+		if bytes += f.Size; i > 0 && bytes > landingBytes || i == remote.HashBatch {
 			return i
 		}
 	}
@@ -190,22 +186,12 @@ func batch(files []remote.Sized) int {
 
 // hash returns the files that were not there.
 func (l *remoteLanding) hash(files []remote.Sized) (missed []remote.Sized) {
-	if len(files) == 0 {
-		return nil
-	}
-	found := make(map[string]bool, len(files))
 	begun := len(l.read)
-	clock, err := l.side.s.HashPresent(l.ctx, l.dir, l.algorithm, files, func(path string, sum remote.Sum) {
-		found[path] = true
+	clock, missed, err := l.side.s.HashPresent(l.ctx, l.dir, l.algorithm, files, func(path string, sum remote.Sum) {
 		l.read = append(l.read, verify.Entry{Path: path, Digest: sum})
 	})
 	for i := range l.read[begun:] {
 		l.read[begun+i].Ctime = clock
-	}
-	for _, f := range files {
-		if !found[f.Path] {
-			missed = append(missed, f)
-		}
 	}
 	l.err = err
 	return missed

@@ -52,7 +52,7 @@ func (s *localSide) Lock(ctx context.Context, live string, timeout time.Duration
 	if s.lock != nil {
 		return false, fmt.Errorf("cannot lock %s: %s is locked", live, s.live)
 	}
-	l, err := waitLock(ctx, filepath.Join(live, ".usr.lock"), timeout)
+	l, err := waitLock(ctx, filepath.Join(live, lockFile), timeout)
 	if readOnly && errors.Is(err, errUnlockable) {
 		return false, nil
 	}

@@ -52,7 +52,7 @@ func (s *localSide) promote(p promotion, replaces bool) error {
 	run := s.runPath(p.Key, p.Run)
 	tree := filepath.Join(run, "tree")
 	if replaces {
-		if err := carryInto(p.Live, tree, append([]string{".usr.lock"}, p.Carry...)); err != nil {
+		if err := carryInto(p.Live, tree, append([]string{lockFile}, p.Carry...)); err != nil {
 			return err
 		}
 	}

@@ -43,18 +43,12 @@ func (s *localSide) surveyLive(v *survey, id, known string) (err error) {
 	if err != nil || !v.Exists {
 		return err
 	}
-	add := func(e verify.Entry) { v.Entries = append(v.Entries, e) }
 	if known != "" {
-		v.Listing, err = listing(v.Live, func(e verify.Entry) {
-			if e.Path == lockFile {
-				add(e)
-			}
-		})
+		v.Listing, err = listing(v.Live, func(verify.Entry) {})
 	}
 	if v.Same = err == nil && known != "" && v.Listing == known; !v.Same && err == nil {
-		v.Entries = nil
-		v.Listing, err = listing(v.Live, add)
-		v.Entries = inOrder(v.Entries)
+		v.Listing, err = listing(v.Live, func(e verify.Entry) { v.Entries = append(v.Entries, e) })
+		v.Entries = verify.InOrder(v.Entries)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		v.Exists = false
@@ -67,7 +61,7 @@ func (s *localSide) surveyLive(v *survey, id, known string) (err error) {
 	return err
 }
 
-// lockFile is that of a dataset. A transfer makes it where it is not there.
+// lockFile is that of a dataset. A transfer makes it where it is not there, and a promotion always carries it over.
 const lockFile = ".usr.lock"
 
 // listing walks through a tree and sums up all that it sees but the lock file, in its order: a tree that nothing has

@@ -109,7 +109,7 @@ type survey struct {
 	FreeInodes int64           // -1 unknown (some file systems have no limit)
 	Now        int64           // the side's clock in ns before the listing began; coarse clocks round down
 	Listing    string          // stands for the listing, change times and all; "" if the side does not tell
-	Same       bool            // the listing is the known one, and Entries holds no more than a new lock file
+	Same       bool            // the listing is the known one, and Entries is empty
 }
 
 // promotion is what Promote is told. Steps, each of which recovery can finish or undo:

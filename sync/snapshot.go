@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -72,11 +71,6 @@ func (p *Pair) lookAt(ctx context.Context, s side, id string, before *snapshot) 
 		snap := *before
 		snap.survey = sv
 		snap.files.ForgetUnsettled(before.survey.Now)
-		for _, e := range sv.Entries {
-			if !slices.Contains(snap.carry, e.Path) {
-				snap.carry = append(slices.Clip(snap.carry), e.Path)
-			}
-		}
 		return &snap, nil
 	}
 	snap := &snapshot{side: s, survey: sv}
@@ -94,12 +88,7 @@ func listTree(ctx context.Context, s side, dir string) (verify.Manifest, error) 
 	if err := s.Walk(ctx, dir, func(e verify.Entry) { m = append(m, e) }); err != nil {
 		return nil, err
 	}
-	return inOrder(m), nil
-}
-
-// inOrder makes a manifest of what a walk has told, which may have told a name twice.
-func inOrder(m verify.Manifest) verify.Manifest {
-	return slices.CompactFunc(sorted(m), func(a, b verify.Entry) bool { return a.Path == b.Path })
+	return verify.InOrder(m), nil
 }
 
 // sort parts the entries of a listing by what becomes of them. The files keep the room of the listing.

@@ -18,8 +18,13 @@ func List(dir string) (Manifest, error) {
 	if err := Walk(dir, func(e Entry) { m = append(m, e) }); err != nil {
 		return nil, err
 	}
+	return InOrder(m), nil
+}
+
+// InOrder makes a manifest of what a walk has told, which may have told a name twice.
+func InOrder(m Manifest) Manifest {
 	slices.SortFunc(m, ComparePaths)
-	return slices.CompactFunc(m, func(a, b Entry) bool { return a.Path == b.Path }), nil
+	return slices.CompactFunc(m, func(a, b Entry) bool { return a.Path == b.Path })
 }
 
 // Walk is List for who needs neither the order nor all of it at once. A directory that changes while it is read may
