@@ -96,6 +96,16 @@ likewise() { # to
 }
 do_link() { [ -d "$2" ] || enter "$2"; enter "$1"; place "$2" -lP ''; }
 do_copy() { [ -d "$2" ] || enter "$2"; enter "$1"; place "$2" -pP ''; }
+do_copyas() { # tree; three words a file: from, to, time
+  enter "$1"
+  if cp --help 2>&1 | grep -q -e --reflink; then clone=--reflink=auto; else clone=; fi
+  names | xargs -0 -n 300 sh -c '
+    clone=$1; shift
+    while [ $# -gt 0 ]; do
+      mkdir -p -- "./${2%"${2##*/}"}" && rm -f -- "./$2" && cp -pP $clone -- "$1" "./$2" && touch -d "@$3" -- "./$2" || exit 1
+      shift 3
+    done' sh "$clone"
+}
 # What a writer without the lock left in the old tree while the trees were switched. ln makes nothing that is there.
 do_movein() { # old live ./file
   mkdir -p -- "$2/${3%/*}"
@@ -130,9 +140,13 @@ do_remove() { # root dir
 }
 
 # A single file has its stage beside it, for it may lie outside the root.
-do_stagefile() { # file dir
-  mkdir -p -- "${1%/*}/"
-  [ -d "$2" ] || mkdir -m 700 -- "$2"
+main_stagefile() { # file dir seconds
+  [ -z "$claim" ] || { err="$claim is claimed"; return 1; }
+  err=$( { mkdir -p -- "${1%/*}/" && { [ -d "$2" ] || mkdir -m 700 -- "$2"; }; } 2>&1) || return 1
+  obtain 8 "$2/lock" "$3" && claim=$2/lock && return
+  got=$?
+  [ -d "$2" ] || return 40 # another run has ended, and removed it
+  return $got
 }
 do_promotefile() { # dir name file
   do_flush "$1"

@@ -80,6 +80,15 @@ func escapeNames(paths []string) []byte {
 	return b
 }
 
+// escapeWords is a payload of NUL-terminated words.
+func escapeWords(words []string) []byte {
+	var b []byte
+	for _, w := range words {
+		b = append(appendEscaped(b, w), `\0000`...)
+	}
+	return b
+}
+
 // appendName writes a NUL-terminated path. "./" keeps it from being an option.
 func appendName(b []byte, path string) []byte {
 	return append(appendEscaped(append(b, "./"...), path), `\0000`...)

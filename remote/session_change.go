@@ -3,9 +3,11 @@ package remote
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Stage makes ROOT/.usr-sync/stage/KEY/RUN with tree/ and copies/; tree has mode, group and setgid bit of live, or
@@ -18,6 +20,30 @@ func (s *Session) Stage(ctx context.Context, root, key, run, live string) error 
 // the paths is made. A path that is there already is fs.ErrExist.
 func (s *Session) Link(ctx context.Context, from, to string, paths []string) error {
 	return s.place(ctx, "link", from, to, paths)
+}
+
+// Placement is a file that CopyAs copies: from an absolute path to one relative to a tree, with a modification time in ns.
+type Placement struct {
+	From, Path string
+	Mtime      int64
+}
+
+// CopyAs copies files of the host into the tree to, by any name, with directories as needed.
+func (s *Session) CopyAs(ctx context.Context, to string, files []Placement) error {
+	what := "copy into " + escape(to)
+	for batch := range slices.Chunk(files, HashBatch) {
+		words := make([]string, 0, 3*len(batch))
+		for _, f := range batch {
+			if !local(f.Path) {
+				return &Error{Do: what, Detail: escape(f.Path) + " is not a path below it"}
+			}
+			words = append(words, f.From, f.Path, fmt.Sprintf("%d.%09d", f.Mtime/1e9, f.Mtime%1e9))
+		}
+		if err := s.do(ctx, request{verb: "copyas", args: []string{to}, payload: escapeWords(words)}, what, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Copy is Link with copies: same mtime and mode, another inode.
@@ -98,8 +124,13 @@ func (s *Session) Remove(ctx context.Context, root, dir string) error {
 
 // StageFile makes, or finds, the private directory dir beside a file, and the directories above it. The name of dir
 // ends in ".usr-stage".
-func (s *Session) StageFile(ctx context.Context, file, dir string) error {
-	return s.do(ctx, request{verb: "stagefile", args: []string{file, dir}}, "make a stage for "+escape(file), nil)
+func (s *Session) StageFile(ctx context.Context, file, dir string, timeout time.Duration) error {
+	path := dir + "/lock"
+	err := s.obtain(ctx, request{verb: "stagefile", args: []string{file, dir}}, path, timeout)
+	if err == nil {
+		s.claimFor = path
+	}
+	return err
 }
 
 // PromoteFile flushes the named file in dir, renames it over the file, and removes dir.

@@ -1,30 +1,47 @@
 package sync
 
 import (
+	"context"
 	"path"
+	"strings"
 
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-// report makes the audit of a plan; the counts are those before the action.
-func (s *subject) report(p *plan, action string, state State) *Report {
-	v := s.known
+// report makes the audit of a plan, tables included.
+func (c *command) report(ctx context.Context, p *plan, action string, state State) (*Report, error) {
+	r := c.audit(p, action, state)
+	return r, c.describeTables(ctx, r, p.shown())
+}
+
+// shown is the view that a report describes. An undo is reported as a change from the tree before it (the local one) to
+// the kept tree (the remote one), on either side.
+func (p *plan) shown() view {
+	if p.src.kept != nil {
+		return view{local: p.dst, remote: p.src, how: p.how}
+	}
+	return p.view
+}
+
+// audit makes the audit of a plan but for the tables; the counts are those before the action.
+func (c *command) audit(p *plan, action string, state State) *Report {
+	v := p.shown()
 	r := &Report{
-		Action: action, State: state, Dataset: s.id, Remote: s.remoteName(),
-		Direction: p.direction, Relation: p.history.relation, Modes: s.modes, Algorithm: s.algorithm,
+		Action: action, State: state, Dataset: c.id, Remote: c.remoteName(),
+		Direction: p.direction, Relation: p.history.relation, Modes: v.how.modes, Algorithm: v.how.algorithm,
 		Changes: p.changes,
 		Events:  Lines{Local: max(v.local.survey.EventLines, 0), Remote: max(v.remote.survey.EventLines, 0)},
 	}
 	rows := map[verify.Class]*ClassReport{}
-	for _, c := range synced {
-		r.Classes = append(r.Classes, ClassReport{Class: c, InScope: s.modes.inScope(c)})
+	for _, cl := range synced {
+		r.Classes = append(r.Classes, ClassReport{Class: cl, InScope: v.how.modes.inScope(cl)})
 	}
 	for i := range r.Classes {
 		rows[r.Classes[i].Class] = &r.Classes[i]
 	}
-	countFiles(rows, v, s.modes.levels())
-	for _, c := range p.changes {
-		rows[c.Class].count(c)
+	countFiles(rows, v, v.how.modes.levels())
+	for _, ch := range p.changes {
+		rows[ch.Class].count(ch)
 	}
 	r.Snapshots = countSnapshots(v)
 	r.Print = Sides[string]{Local: fingerprint(v.local.files), Remote: fingerprint(v.remote.files)}
@@ -94,4 +111,15 @@ func fingerprint(m verify.Manifest) string {
 		return ""
 	}
 	return verify.Fingerprint(m)
+}
+
+// within is the path below its class's directory, as reports name it.
+func within(c verify.Class, path string) string {
+	switch c {
+	case verify.Snapshots:
+		return strings.TrimPrefix(path, "_snapshots/")
+	case verify.Derived:
+		return strings.TrimPrefix(path, "_derived/")
+	}
+	return path
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/verify"
@@ -15,9 +16,9 @@ import (
 type fileSide interface {
 	// Stat tells a regular file as List would; fs.ErrNotExist if there is none.
 	Stat(ctx context.Context, file string) (verify.Entry, error)
-	// StageFile makes (or finds) the private directory beside a file in which its replacement is put together,
-	// and the directories above it. Needs the claim of the file.
-	StageFile(ctx context.Context, file string) (dir string, err error)
+	// StageFile makes (or finds) the private directory beside a file in which its replacement is put together, with the
+	// directories above it, and claims it: until Release no other run stages for the file.
+	StageFile(ctx context.Context, file string, timeout time.Duration) (dir string, err error)
 	// PromoteFile flushes the named file in the directory that StageFile gave, renames it over the file and removes
 	// the directory.
 	PromoteFile(ctx context.Context, dir, name, file string) error
@@ -31,88 +32,88 @@ const stageSuffix = ".usr-stage"
 // FileSpec names one file on both sides, by absolute paths.
 type FileSpec struct{ Local, Remote string }
 
-// File previews (direction "") or transfers a single file: staged beside its target, proved by its hash, renamed.
+// File previews (direction "") or transfers a single file: staged beside its target, proved by its hash, renamed. It is
+// a transaction of its own kind: one rename replaces one file, so that there is no tree to put together, no generation
+// and no common base.
 func (p *Pair) File(ctx context.Context, spec FileSpec, d Direction, m Modes) (*Report, error) {
 	m.Sidecars, m.ContentHashes = true, true
-	target := spec.Local
-	if d == Push {
-		target = spec.Remote
-	}
-	s := p.newSubject(spec.Local, stateKey("file:"+target), d, m)
-	if err := s.chooseHash(ctx); err != nil {
-		return nil, err
-	}
-	f := &fileTransfer{transfer: &transfer{subject: s, run: newRun(p.o.Now())}, spec: spec}
-	plan, err := f.survey(ctx)
+	c := p.beginAs(spec.Local, "", m)
+	how, err := c.method(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r := f.report(plan, string(d), DryRun)
-	if strings.HasSuffix(plan.src.primary(), ".parquet") || f.modes.Primary == ByParquet {
-		if err := f.describeTables(ctx, r); err != nil {
-			return nil, err
-		}
+	f := &fileTransfer{command: c, spec: spec}
+	plan, err := f.survey(ctx, how, d)
+	if err != nil {
+		return nil, err
 	}
+	r, err := f.reportFile(ctx, plan, d)
+	if err != nil || r.State != DryRun || m.DryRun {
+		return f.finish(r), err
+	}
+	if _, err := f.agree(r, nil); err != nil {
+		return nil, err
+	}
+	if err := f.do(ctx, plan); err != nil {
+		return nil, err
+	}
+	r.State = Transferred
+	r.Print = Sides[string]{Local: fingerprint(plan.src.files), Remote: fingerprint(plan.src.files)}
+	return f.finish(r), nil
+}
+
+func (f *fileTransfer) reportFile(ctx context.Context, p *plan, d Direction) (*Report, error) {
+	r := f.audit(p, string(d), DryRun)
 	switch {
 	case d == "":
 		r.Action, r.State = "diff", DiffOnly
-	case len(plan.changes) == 0:
+	case len(p.changes) == 0:
 		r.State = NoOp
-	case !m.DryRun:
-		if m.Confirm != nil {
-			if err := m.Confirm(r); err != nil {
-				return nil, err
-			}
-		}
-		if err := f.do(ctx, plan); err != nil {
-			return nil, err
-		}
-		r.State, r.LockHeld, r.Sent, r.Received = Transferred, f.held, f.sent, f.received
-		r.Print = Sides[string]{Local: fingerprint(f.src.files), Remote: fingerprint(f.src.files)}
 	}
-	return f.finish(r), nil
+	if strings.HasSuffix(p.src.primary(), ".parquet") || p.how.modes.Primary == ByParquet {
+		return r, f.describeTables(ctx, r, p.view)
+	}
+	return r, nil
 }
 
 // fileTransfer is a transfer of one file. Its snapshots are of a directory with that file alone.
 type fileTransfer struct {
-	*transfer
-	spec     FileSpec
-	src, dst *snapshot
+	*command
+	spec FileSpec
 }
 
 // survey reads and hashes both files.
-func (f *fileTransfer) survey(ctx context.Context) (*plan, error) {
-	l, err := f.snapshot(ctx, f.local, f.spec.Local)
+func (f *fileTransfer) survey(ctx context.Context, how method, d Direction) (*plan, error) {
+	l, err := f.snapshot(ctx, how, f.local, f.spec.Local)
 	if err != nil {
 		return nil, err
 	}
-	r, err := f.snapshot(ctx, f.remote, f.spec.Remote)
+	r, err := f.snapshot(ctx, how, f.remote, f.spec.Remote)
 	if err != nil {
 		return nil, err
 	}
-	f.known = view{local: l, remote: r}
-	levels := f.modes.levels()
-	same := len(l.files) == 1 && len(r.files) == 1 && levels.Compare(&l.files[0], &r.files[0]) == verify.Same
-	p := &plan{direction: f.towards(f.relation(same)), history: history{relation: f.relation(same)}}
-	p.src, p.dst = f.known.ends(p.direction)
-	f.src, f.dst = p.src, p.dst
+	p := &plan{view: view{local: l, remote: r, how: how}}
+	same := len(l.files) == 1 && len(r.files) == 1 && how.modes.levels().Compare(&l.files[0], &r.files[0]) == verify.Same
+	p.history.relation = fileRelation(p.view, same)
+	p.direction = towards(d, p.history.relation)
+	p.src, p.dst = p.ends(p.direction)
 	if len(p.src.files) == 0 {
-		return nil, &MissingError{Side: p.src.side.Name(), Path: p.src.survey.Live + "/" + f.name(p.src), File: true}
+		return nil, &MissingError{Side: p.src.side.Name(), Path: f.path(p.src), File: true}
 	}
 	if !same {
-		p.copy = []*verify.Entry{&p.src.files[0]}
+		p.add(&p.src.files[0], fetch)
 		kind := Added
 		if len(p.dst.files) == 1 {
 			kind = Modified
 		}
-		p.change(p.copy[0], kind)
-		p.changes[0].Path = f.name(p.dst) // the two may be called otherwise
+		p.change(&p.src.files[0], kind)
+		p.changes[0].Path = path.Base(f.path(p.dst)) // the two may be called otherwise
 	}
 	return p, nil
 }
 
-func (f *fileTransfer) relation(same bool) Relation {
-	l, r := len(f.known.local.files) == 1, len(f.known.remote.files) == 1
+func fileRelation(v view, same bool) Relation {
+	l, r := len(v.local.files) == 1, len(v.remote.files) == 1
 	switch {
 	case same:
 		return InSync
@@ -124,16 +125,17 @@ func (f *fileTransfer) relation(same bool) Relation {
 	return Unrelated
 }
 
-func (f *fileTransfer) name(s *snapshot) string {
-	if s == f.known.local {
-		return path.Base(f.spec.Local)
+// path is the absolute path of the file on a snapshot's side.
+func (f *fileTransfer) path(s *snapshot) string {
+	if s.side == f.local {
+		return f.spec.Local
 	}
-	return path.Base(f.spec.Remote)
+	return f.spec.Remote
 }
 
 // snapshot describes a file as the only one of its directory. Its path is the source's name on both sides, so
 // that the two compare, whatever they are called.
-func (f *fileTransfer) snapshot(ctx context.Context, s side, file string) (*snapshot, error) {
+func (f *fileTransfer) snapshot(ctx context.Context, how method, s side, file string) (*snapshot, error) {
 	snap := &snapshot{side: s, survey: &survey{Live: path.Dir(file), EventLines: -1}, single: true}
 	e, err := s.Stat(ctx, file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -147,8 +149,8 @@ func (f *fileTransfer) snapshot(ctx context.Context, s side, file string) (*snap
 	}
 	e.Path, e.Class = path.Base(file), verify.Primary
 	snap.files, snap.survey.Exists = verify.Manifest{e}, true
-	if f.modes.levels()[verify.Primary] == verify.Content {
-		if err := f.hash(ctx, snap, unknown(snap.files), f.algorithm); err != nil {
+	if how.modes.levels()[verify.Primary] == verify.Content {
+		if err := f.hash(ctx, snap, unknown(snap.files), how.algorithm); err != nil {
 			return nil, err
 		}
 	}
@@ -157,31 +159,28 @@ func (f *fileTransfer) snapshot(ctx context.Context, s side, file string) (*snap
 
 // do stages, proves and renames. A file that lies in a dataset is replaced under that dataset's lock.
 func (f *fileTransfer) do(ctx context.Context, p *plan) (err error) {
-	dst := p.dst.side
-	target := f.spec.Local
-	if p.direction == Push {
-		target = f.spec.Remote
-	}
-	if err := dst.Claim(ctx, f.key, f.lockTimeout()); err != nil {
-		return err
-	}
-	defer f.leave(ctx, dst, nil)
-	dir, err := dst.StageFile(ctx, target)
+	dst, target := p.dst.side, f.path(p.dst)
+	dir, err := dst.StageFile(ctx, target, f.lockTimeout())
 	if err != nil {
 		return err
 	}
+	defer release(dst)
 	defer func() {
 		if err != nil && !resumable(err) {
-			dst.DropFile(context.WithoutCancel(ctx), dir)
+			ctx, cancel := leaving()
+			defer cancel()
+			dst.DropFile(ctx, dir)
 		}
 	}()
 	if err := f.fetch(ctx, p, dir); err != nil {
 		return err
 	}
-	if err := f.lockAround(ctx, dst, path.Dir(target)); err != nil {
+	l := &locks{c: f.command}
+	defer l.release()
+	if err := l.around(ctx, dst, path.Dir(target)); err != nil {
 		return err
 	}
-	return dst.PromoteFile(ctx, dir, f.name(p.src), target)
+	return dst.PromoteFile(ctx, dir, path.Base(f.path(p.src)), target)
 }
 
 // fetch copies until what is staged is what the source holds.
@@ -191,21 +190,21 @@ func (f *fileTransfer) fetch(ctx context.Context, p *plan, dir string) error {
 			return err
 		}
 		before := p.src.files[0]
-		fresh, err := f.snapshot(ctx, p.src.side, path.Join(p.src.survey.Live, before.Path))
+		fresh, err := f.snapshot(ctx, p.how, p.src.side, path.Join(p.src.survey.Live, before.Path))
 		if err != nil {
 			return err
 		}
-		staged, err := f.snapshot(ctx, p.dst.side, path.Join(dir, before.Path))
+		staged, err := f.snapshot(ctx, p.how, p.dst.side, path.Join(dir, before.Path))
 		if err != nil {
 			return err
 		}
 		if len(fresh.files) == 0 || len(staged.files) == 0 {
 			return &MismatchError{Paths: []string{before.Path}, Moving: true}
 		}
-		levels := f.modes.levels()
+		levels := p.how.modes.levels()
 		if levels.Compare(&fresh.files[0], &staged.files[0]) == verify.Same {
 			p.src.files = fresh.files
-			return f.sameFooter(ctx, fresh, staged)
+			return f.sameFooter(ctx, p.how.modes, fresh, staged)
 		}
 		if moving := !verify.SameStamp(&fresh.files[0], &before); !moving || round == maxRounds {
 			return &MismatchError{Paths: []string{before.Path}, Moving: moving}
@@ -226,21 +225,7 @@ func (f *fileTransfer) copyFile(ctx context.Context, p *plan, dir string) error 
 		Progress:   func(n int64) { f.o.Observe(Progressed{Phase: "transfer", Done: n, Total: e.Size, Files: 1}) },
 		Command:    f.ranRsync,
 	}.Run(ctx)
-	f.sent += stats.Sent
-	f.received += stats.Received
+	f.cost.sent += stats.Sent
+	f.cost.received += stats.Received
 	return err
-}
-
-// lockAround takes the lock of the dataset that the directory is, if it is one.
-func (f *fileTransfer) lockAround(ctx context.Context, s side, dir string) error {
-	if _, err := s.Stat(ctx, path.Join(dir, lockFile)); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	if _, err := s.Lock(ctx, dir, f.lockTimeout(), false); err != nil {
-		return err
-	}
-	f.locks, f.lockedAt = append(f.locks, s), f.o.Now()
-	return nil
 }

@@ -36,13 +36,13 @@ func (a arrivals) complete(want []*verify.Entry) bool {
 }
 
 // landing begins to hash what arrives of the wanted files in the stage, as far as their digests are of use.
-func (t *transfer) landing(ctx context.Context, p *plan, want []*verify.Entry) (*reports, error) {
-	r := &reports{p: p, levels: t.modes.levels(), classes: t.classes}
-	if t.modes.noHashes {
+func (st *stage) landing(ctx context.Context, p *plan, want []*verify.Entry) (*reports, error) {
+	r := &reports{p: p, levels: p.how.modes.levels(), classes: st.classes}
+	if p.how.modes.noHashes {
 		return r, nil
 	}
 	var err error
-	r.landing, err = p.dst.side.Landing(ctx, t.stage.tree, t.algorithm, len(want))
+	r.landing, err = st.dst.Landing(ctx, st.tree, p.how.algorithm, len(want))
 	return r, err
 }
 
@@ -59,8 +59,8 @@ func (r *reports) add(path string) {
 		return
 	}
 	var size int64
-	if e := r.p.copied(path); e != nil {
-		path, size = e.Path, e.Size // the path that is in memory anyway
+	if it := r.p.incoming(path); it != nil {
+		path, size = it.Path, it.Size // the path that is in memory anyway
 	}
 	r.landing.add(path, size)
 }

@@ -34,8 +34,6 @@ func newLocalSide(name, root string) side {
 func (s *localSide) Name() string              { return s.name }
 func (s *localSide) Root() string              { return s.root }
 func (s *localSide) Endpoint() remote.Endpoint { return remote.Endpoint{} }
-func (s *localSide) Executions() int           { return 0 }
-func (s *localSide) Count()                    {}
 
 func (s *localSide) Algorithms(context.Context) ([]string, error) {
 	return []string{verify.BLAKE3, verify.SHA256}, nil

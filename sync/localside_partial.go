@@ -7,9 +7,9 @@ import (
 	"path/filepath"
 )
 
-// savePartial puts an unfinished file where rsync looks for partial ones, which is by name alone. A longer one that
+// SavePartial puts an unfinished file where rsync looks for partial ones, which is by name alone. A longer one that
 // is there already stays.
-func (s *localSide) savePartial(file, partial, name string) error {
+func (s *localSide) SavePartial(file, partial, name string) error {
 	if err := os.Mkdir(partial, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}

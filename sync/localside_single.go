@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
@@ -23,16 +28,38 @@ func (s *localSide) Stat(ctx context.Context, file string) (verify.Entry, error)
 	return e, nil
 }
 
-func (s *localSide) StageFile(ctx context.Context, file string) (string, error) {
+func (s *localSide) StageFile(ctx context.Context, file string, timeout time.Duration) (string, error) {
 	dir := stageOf(file)
 	err := errors.Join(ctx.Err(), os.MkdirAll(filepath.Dir(file), 0o777))
 	if err == nil {
-		err = os.Mkdir(dir, 0o700)
+		err = s.claimFile(ctx, dir, timeout)
 	}
-	if err != nil && !errors.Is(err, os.ErrExist) {
-		return "", fmt.Errorf("cannot make a stage for %s on %s: %w", strconv.Quote(file), s.name, err)
+	var busy *remote.LockError
+	if err != nil && !errors.As(err, &busy) {
+		err = fmt.Errorf("cannot make a stage for %s on %s: %w", strconv.Quote(file), s.name, err)
 	}
-	return dir, nil
+	return dir, err
+}
+
+// claimFile claims the stage of a single file. A run that ends meanwhile removes the directory with its lock, which is
+// then made anew.
+func (s *localSide) claimFile(ctx context.Context, dir string, timeout time.Duration) error {
+	for {
+		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		if st, err := lstat(dir); err == nil && !isDir(st) {
+			return unix.ENOTDIR
+		}
+		l, err := waitLock(ctx, filepath.Join(dir, "lock"), timeout)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			s.claim, s.claimKey = l, dir
+		}
+		return err
+	}
 }
 
 // stageOf is the directory beside a file in which its replacement is put together.

@@ -87,6 +87,40 @@ func (s *localSide) Copy(ctx context.Context, from, to string, paths []string) e
 	return nil
 }
 
+func (s *localSide) CopyAs(ctx context.Context, to string, files []placement) error {
+	p := newPlacer("", to, nil)
+	for _, f := range files {
+		err := ctx.Err()
+		if err == nil {
+			p.put = func(_, dst string) error {
+				if err := os.Remove(dst); err != nil && !errors.Is(err, fs.ErrNotExist) {
+					return err
+				}
+				return copyFile(f.From, dst)
+			}
+			err = p.place(f.Path)
+		}
+		if err == nil {
+			mtime := time.Unix(0, f.Mtime)
+			err = os.Chtimes(filepath.Join(to, f.Path), mtime, mtime)
+		}
+		if err != nil {
+			return fmt.Errorf("cannot copy %s to %q in %s: %w", f.From, f.Path, to, err)
+		}
+	}
+	return nil
+}
+
+func (s *localSide) Write(tree, path string, mtime int64, fill func(io.Writer) error) error {
+	p := newPlacer("", tree, func(_, dst string) error {
+		if err := rewrite(dst, 0o666, fill); err != nil {
+			return err
+		}
+		return os.Chtimes(dst, time.Unix(0, mtime), time.Unix(0, mtime))
+	})
+	return p.place(path)
+}
+
 // placer puts files of one tree at the same paths of another.
 type placer struct {
 	from, to string

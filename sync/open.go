@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/dnadesign-maintainers/usr/profiles"
@@ -45,15 +46,16 @@ func Open(ctx context.Context, o Options, profile *profiles.Remote, reach Reach)
 		return nil, err
 	}
 	local := &localSide{name: "local", root: o.Root, state: filepath.Join(o.Root, stateDir)}
-	p := &Pair{o: o, begun: o.Now(), classes: classes, local: local, store: store{dir: local.state, local: local}}
+	p := &Pair{o: o, classes: classes, local: local, store: store{dir: local.state, local: local},
+		localRsync: onceRsync(), executions: &atomic.Int64{}}
 	if profile == nil {
 		return p, nil
 	}
-	p.remote, err = dial(ctx, o, *profile, reach)
+	p.remote, err = p.reach(ctx, *profile, reach)
 	// Nobody is asked again in the middle of a transfer.
 	again := *profile
 	again.BatchMode, reach.Interactive = true, false
-	p.dial = func(ctx context.Context) (side, error) { return dial(ctx, o, again, reach) }
+	p.dial = func(ctx context.Context) (side, error) { return p.reach(ctx, again, reach) }
 	return p, err
 }
 
@@ -86,8 +88,24 @@ func (o Options) withDefaults(profile *profiles.Remote) (Options, error) {
 	return o, nil
 }
 
-// dial reaches the remote of a profile: over ssh, or as another root on this host.
-func dial(ctx context.Context, o Options, p profiles.Remote, reach Reach) (side, error) {
+// onceRsync asks for the version of this host's rsync at the first call that gets an answer.
+func onceRsync() func(context.Context) (remote.Version, error) {
+	var known *remote.Version
+	return func(ctx context.Context) (remote.Version, error) {
+		if known != nil {
+			return *known, nil
+		}
+		v, err := remote.LocalRsync(ctx)
+		if err == nil {
+			known = &v
+		}
+		return v, err
+	}
+}
+
+// reach connects with the remote of a profile: over ssh, or as another root on this host.
+func (pair *Pair) reach(ctx context.Context, p profiles.Remote, reach Reach) (side, error) {
+	o := pair.o
 	if p.Type == "local" {
 		base, err := filepath.EvalSymlinks(p.BaseDir)
 		if err != nil {
@@ -104,7 +122,7 @@ func dial(ctx context.Context, o Options, p profiles.Remote, reach Reach) (side,
 	}
 	c, err := remote.Open(ctx, target, remote.Options{
 		Interactive: reach.Interactive, Stderr: reach.Stderr, Lazy: true,
-		Command: func(argv []string) { o.Observe(Ran{argv}) },
+		Command: func(argv []string) { pair.executions.Add(1); o.Observe(Ran{argv}) },
 	})
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"sync/atomic"
 	"time"
 
 	"github.com/dnadesign-maintainers/usr/remote"
@@ -18,8 +19,8 @@ type Pair struct {
 	o             Options
 	classes       *verify.Classifier
 	store         store
-	rsync         *remote.Version // of this host, once it was asked
-	begun         time.Time       // of the command, until its first dataset is taken up
+	localRsync    func(context.Context) (remote.Version, error) // of this host; asked once
+	executions    *atomic.Int64                                 // ssh processes started, rsync's included
 }
 
 // Options is what all operations on a pair share.
@@ -111,8 +112,8 @@ func (p *Pair) warn(format string, args ...any) {
 
 // ranRsync is told each rsync that is started; over ssh it is an execution of ssh as well.
 func (p *Pair) ranRsync(argv []string) {
-	if p.remote != nil {
-		p.remote.Count()
+	if p.remote != nil && p.remote.Endpoint().Host != "" {
+		p.executions.Add(1)
 	}
 	p.o.Observe(Ran{argv})
 }

@@ -1,9 +1,6 @@
 package sync
 
 import (
-	"context"
-	"errors"
-	"io/fs"
 	"path"
 	"slices"
 	"sort"
@@ -12,44 +9,82 @@ import (
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-// plan is what a transfer does: each path of the new tree is either copied from the source or kept from the
-// destination. What the preview lists is this plan, and what the transaction carries out is this plan.
+// origin says where a file of the new tree comes from, and so how the stage gets it. Whatever the origin, the proof
+// holds the staged file against the digest that the plan expects.
+type origin uint8
+
+const (
+	keep    origin = iota // unchanged at the destination: linked from live, last of all
+	fetch                 // only the source has it: rsync brings it
+	reuse                 // the destination has the same content under another name: copied from there
+	merge                 // made of both sides: put together here
+	restore               // a generation has it: linked from there, or copied if writers change it in place
+)
+
+// item is one file of the new tree.
+type item struct {
+	*verify.Entry // what the file is to be, with the stamps of the file that it comes from
+	origin        origin
+	from          string // reuse: the absolute path of the file at the destination that has the content
+	parts         []part // merge: what the file is put together from, in order
+}
+
+// part is a piece of a merged file: a text, or bytes off to end of a file of one side.
+type part struct {
+	text     []byte
+	side     side
+	file     string // absolute
+	off, end int64
+}
+
+// plan is the new tree of the destination, file by file. What the preview lists is this plan, and what the
+// transaction carries out is this plan.
 type plan struct {
+	view
 	direction Direction
 	src, dst  *snapshot
 	history   history
-	copy      []*verify.Entry // files of the source that are new or different
-	newDirs   []string        // directories of the source that no copied file makes and the destination lacks
-	keep      []string        // files and directories of the destination that stay as they are
+	base      *base    // the common base that it was decided against, nil without one
+	items     []item   // in order of path
+	newDirs   []string // directories of the source that no incoming file makes and the destination lacks
+	keptDirs  []string // directories of the destination that stay
 	changes   []Change
+	spent     string // run of the generation that the new tree is: it goes once that is live
 }
 
-// makePlan compares both sides within the scope of the modes.
-func makePlan(v view, d Direction, h history, m Modes) *plan {
-	p := &plan{direction: d, history: h}
+// planCopy makes the destination equal to the source within the scope of the modes.
+func planCopy(v view, d Direction, h history) *plan {
+	p := &plan{view: v, direction: d, history: h}
 	p.src, p.dst = v.ends(d)
-	levels := m.levels()
+	p.compare(fetch)
+	return p
+}
+
+// compare fills the plan: what differs comes from the source, by the given origin.
+func (p *plan) compare(origin origin) {
+	m, levels := p.how.modes, p.how.modes.levels()
 	verify.Join(p.src.files, p.dst.files, func(s, d *verify.Entry) {
 		switch {
 		case !m.inScope(either(s, d).Class):
 			if d != nil {
-				p.keep = append(p.keep, d.Path)
+				p.add(d, keep)
 			}
 		case s == nil:
 			p.change(d, Deleted)
 		case d == nil:
-			p.copy = append(p.copy, s)
+			p.add(s, origin)
 			p.change(s, Added)
 		case levels.Compare(s, d) == verify.Same:
-			p.keep = append(p.keep, d.Path)
+			p.add(d, keep)
 		default:
-			p.copy = append(p.copy, s)
+			p.add(s, origin)
 			p.change(s, Modified)
 		}
 	})
 	p.directories(m)
-	return p
 }
+
+func (p *plan) add(e *verify.Entry, o origin) { p.items = append(p.items, item{Entry: e, origin: o}) }
 
 func (p *plan) change(e *verify.Entry, kind ChangeKind) {
 	p.changes = append(p.changes, Change{Path: e.Path, Class: e.Class, Kind: kind, Bytes: e.Size})
@@ -60,32 +95,124 @@ func (p *plan) directories(m Modes) {
 	verify.Join(p.src.dirs, p.dst.dirs, func(s, d *verify.Entry) {
 		switch {
 		case d != nil && (s != nil || !m.inScope(d.Class)):
-			p.keep = append(p.keep, d.Path)
+			p.keptDirs = append(p.keptDirs, d.Path)
 		case s != nil && m.inScope(s.Class) && !hasFileBelow(p.src.files, s.Path):
 			p.newDirs = append(p.newDirs, s.Path)
 		}
 	})
 }
 
-// hasFileBelow tells whether a file lies below the directory, by one search in the sorted list.
+// hasFileBelow reports whether a file lies below the directory, by one search in the sorted list.
 func hasFileBelow(files verify.Manifest, dir string) bool {
 	i := sort.Search(len(files), func(i int) bool { return files[i].Path >= dir+"/" })
 	return i < len(files) && strings.HasPrefix(files[i].Path, dir+"/")
 }
 
-// bytes is the size of all that is copied.
-func (p *plan) bytes() int64 { return totalSize(p.copy) }
+// find returns the item of a path, nil if the new tree has no such file.
+func (p *plan) find(path string) *item {
+	i, found := slices.BinarySearchFunc(p.items, path, func(it item, path string) int { return strings.Compare(it.Path, path) })
+	if !found {
+		return nil
+	}
+	return &p.items[i]
+}
 
-func totalSize(entries []*verify.Entry) int64 {
-	var n int64
+// incoming returns the item of a path that the stage gets from elsewhere than live, else nil.
+func (p *plan) incoming(path string) *item {
+	if it := p.find(path); it != nil && it.origin != keep {
+		return it
+	}
+	return nil
+}
+
+// arriving lists all incoming items.
+func (p *plan) arriving() []*item {
+	var out []*item
+	for i := range p.items {
+		if p.items[i].origin != keep {
+			out = append(out, &p.items[i])
+		}
+	}
+	return out
+}
+
+// kept lists the files that stay, and after them the directories.
+func (p *plan) kept() (paths []string) {
+	for i := range p.items {
+		if p.items[i].origin == keep {
+			paths = append(paths, p.items[i].Path)
+		}
+	}
+	return append(paths, p.keptDirs...)
+}
+
+// keepsNothing reports whether the whole of the new tree is incoming.
+func (p *plan) keepsNothing() bool {
+	return len(p.keptDirs) == 0 && !slices.ContainsFunc(p.items, func(it item) bool { return it.origin == keep })
+}
+
+// entriesOf lists the entries of items.
+func entriesOf(items []*item) []*verify.Entry {
+	out := make([]*verify.Entry, len(items))
+	for i, it := range items {
+		out[i] = it.Entry
+	}
+	return out
+}
+
+// bytes is the size of all that is written to the stage: what is incoming, without what is linked from a generation.
+func (p *plan) bytes() (n int64) {
+	for i := range p.items {
+		if it := &p.items[i]; it.origin != keep && (it.origin != restore || it.Class.InPlace()) {
+			n += it.Size
+		}
+	}
+	return n
+}
+
+func totalSize(entries []*verify.Entry) (n int64) {
 	for _, e := range entries {
 		n += e.Size
 	}
 	return n
 }
 
-// allowed says whether history lets the transfer go on.
-func (p *plan) allowed(m Modes) error {
+// bookkeeping is what a transfer makes beside the files: directories, journal, locks.
+const bookkeeping = 64
+
+// inodes is how many names a transfer makes that no link serves.
+func (p *plan) inodes() int64 {
+	return int64(len(p.arriving())+len(p.newDirs)+len(p.dst.dirs)+len(p.src.dirs)) + bookkeeping
+}
+
+// room reports whether the destination can hold what the transfer writes: the incoming files, less what dead runs have
+// received already, and the copies of files that a generation may not share with live.
+func (p *plan) room(received verify.Manifest) error {
+	s := p.dst.survey
+	if !s.SameFS {
+		return &DeviceError{Side: p.dst.side.Name(), Live: s.Live, State: statePath(p.dst.side)}
+	}
+	need := p.bytes()
+	for i := range received {
+		need -= received[i].Size
+	}
+	for i := range p.dst.files {
+		if p.dst.files[i].Class.InPlace() {
+			need += p.dst.files[i].Size
+		}
+	}
+	if s.FreeBytes >= 0 && need > s.FreeBytes {
+		return &SpaceError{Side: p.dst.side.Name(), Need: need, Free: s.FreeBytes, Unit: "bytes"}
+	}
+	if inodes := p.inodes() - int64(len(received)); s.FreeInodes >= 0 && inodes > s.FreeInodes {
+		return &SpaceError{Side: p.dst.side.Name(), Need: inodes, Free: s.FreeInodes, Unit: "inodes"}
+	}
+	return nil
+}
+
+// allowed reports whether the state of the two sides lets a transfer go on.
+func (p *plan) allowed() error {
+	m := p.how.modes
 	if !p.src.present() {
 		return &MissingError{Side: p.src.side.Name(), Path: p.src.survey.Live}
 	}
@@ -101,16 +228,21 @@ func (p *plan) allowed(m Modes) error {
 	if m.Force || len(p.changes) == 0 {
 		return nil
 	}
+	return p.refusedByHistory()
+}
+
+// refusedByHistory: what the destination changed on its own is not overwritten unasked. Damage is: no writer changes
+// bytes under the same size and time stamp, so that a transfer repairs them without being forced to.
+func (p *plan) refusedByHistory() error {
 	h := p.history
-	theirs := h.local // what the destination changed on its own
-	ahead := LocalAhead
+	theirs, damaged, ahead := h.local, h.drift.Local, LocalAhead
 	if p.direction == Push {
-		theirs, ahead = h.remote, LocalBehind
+		theirs, damaged, ahead = h.remote, h.drift.Remote, LocalBehind
 	}
 	if h.relation != Diverged && h.relation != ahead {
 		return nil
 	}
-	if damaged := p.damaged(); len(damaged) > 0 && subset(theirs, damaged) && subset(h.clash, damaged) {
+	if len(damaged) > 0 && subset(theirs, damaged) && subset(h.clash, damaged) {
 		return nil
 	}
 	return &HistoryError{Relation: h.relation, Direction: p.direction, Side: p.dst.side.Name(), Conflicting: h.clash, Disjoint: theirs}
@@ -118,13 +250,13 @@ func (p *plan) allowed(m Modes) error {
 
 // blocking lists what has to stay at the destination and lies in a directory whose place a file is to take.
 func (p *plan) blocking() (paths []string) {
-	if len(p.copy) == 0 {
+	if len(p.changes) == 0 {
 		return nil
 	}
-	for _, stays := range [][]string{p.dst.carry, p.keep} {
+	for _, stays := range [][]string{p.dst.carry, p.kept()} {
 		for _, file := range stays {
 			for dir := path.Dir(file); dir != "."; dir = path.Dir(dir) {
-				if p.copied(dir) != nil {
+				if p.incoming(dir) != nil {
 					paths = append(paths, file+" (stays, in the place of a file)")
 				}
 			}
@@ -133,90 +265,10 @@ func (p *plan) blocking() (paths []string) {
 	return paths
 }
 
-// damaged lists the destination's files whose bytes changed since the common base though size and time stamp did
-// not. No writer does that, so that a transfer repairs them without being forced to.
-func (p *plan) damaged() []string {
-	if p.direction == Push {
-		return p.history.drift.Remote
-	}
-	return p.history.drift.Local
-}
-
-// subset tells whether all paths of a are in b, which is sorted.
+// subset reports whether all paths of a are in b, which is sorted.
 func subset(a, b []string) bool {
 	return !slices.ContainsFunc(a, func(path string) bool {
 		_, found := slices.BinarySearch(b, path)
 		return !found
 	})
-}
-
-// copied finds a file among those that the plan copies; nil if it is none of them.
-func (p *plan) copied(path string) *verify.Entry {
-	i, found := slices.BinarySearchFunc(p.copy, path, func(e *verify.Entry, path string) int { return strings.Compare(e.Path, path) })
-	if !found {
-		return nil
-	}
-	return p.copy[i]
-}
-
-// bookkeeping is what a transfer makes beside the files: directories, journal, locks.
-const bookkeeping = 64
-
-func (p *plan) inodes() int64 {
-	return int64(len(p.copy)+len(p.newDirs)+len(p.dst.dirs)+len(p.src.dirs)) + bookkeeping
-}
-
-// room says whether the destination can hold what the transfer writes: the copied files, and the copies of files
-// that a generation may not share with live. What dead runs have received already needs no room.
-func (s *subject) room(ctx context.Context, p *plan) error {
-	err := p.room(0, 0)
-	var full *SpaceError
-	if !errors.As(err, &full) || len(p.dst.survey.Stages) == 0 {
-		return err
-	}
-	bytes, files, lerr := s.received(ctx, p)
-	if lerr != nil {
-		return lerr
-	}
-	return p.room(bytes, files)
-}
-
-// received counts what the stages of dead runs hold of the plan's files.
-func (s *subject) received(ctx context.Context, p *plan) (bytes, files int64, err error) {
-	counted := map[string]bool{}
-	for _, run := range p.dst.survey.Stages {
-		old, err := listTree(ctx, p.dst.side, statePath(p.dst.side, "stage", s.key, run, "tree"))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		} else if err != nil {
-			return 0, 0, err
-		}
-		for _, e := range adoptable(p, old) {
-			if !counted[e.Path] {
-				counted[e.Path] = true
-				bytes, files = bytes+e.Size, files+1
-			}
-		}
-	}
-	return bytes, files, nil
-}
-
-func (p *plan) room(haveBytes, haveFiles int64) error {
-	s := p.dst.survey
-	if !s.SameFS {
-		return &DeviceError{Side: p.dst.side.Name(), Live: s.Live, State: statePath(p.dst.side)}
-	}
-	need := p.bytes() - haveBytes
-	for i := range p.dst.files {
-		if p.dst.files[i].Class.InPlace() {
-			need += p.dst.files[i].Size
-		}
-	}
-	if s.FreeBytes >= 0 && need > s.FreeBytes {
-		return &SpaceError{Side: p.dst.side.Name(), Need: need, Free: s.FreeBytes, Unit: "bytes"}
-	}
-	if inodes := p.inodes() - haveFiles; s.FreeInodes >= 0 && inodes > s.FreeInodes {
-		return &SpaceError{Side: p.dst.side.Name(), Need: inodes, Free: s.FreeInodes, Unit: "inodes"}
-	}
-	return nil
 }

@@ -31,9 +31,6 @@ func (r *remoteSide) Name() string              { return r.name }
 func (r *remoteSide) Root() string              { return r.root }
 func (r *remoteSide) Endpoint() remote.Endpoint { return r.conn.Endpoint() }
 
-func (r *remoteSide) Executions() int { return r.conn.Executions() }
-func (r *remoteSide) Count()          { r.conn.Count() }
-
 func (r *remoteSide) Close() error { return r.conn.Close() }
 
 func (r *remoteSide) Algorithms(ctx context.Context) ([]string, error) {
@@ -168,9 +165,13 @@ func (r *remoteSide) Stat(ctx context.Context, file string) (verify.Entry, error
 	return fromRemote(e), err
 }
 
-func (r *remoteSide) StageFile(ctx context.Context, file string) (string, error) {
+func (r *remoteSide) StageFile(ctx context.Context, file string, timeout time.Duration) (string, error) {
 	dir := stageOf(file)
-	return dir, r.s.StageFile(ctx, file, dir)
+	return dir, r.s.StageFile(ctx, file, dir, timeout)
+}
+
+func (r *remoteSide) CopyAs(ctx context.Context, to string, files []placement) error {
+	return r.s.CopyAs(ctx, to, files)
 }
 
 func (r *remoteSide) PromoteFile(ctx context.Context, dir, name, file string) error {

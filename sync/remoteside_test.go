@@ -39,7 +39,7 @@ func TestRemoteSide(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	if n := s.Executions(); n != 2 || server.Authentications() != 1 {
+	if n := s.conn.Executions(); n != 2 || server.Authentications() != 1 {
 		t.Errorf("%d ssh processes, %d authentications", n, server.Authentications())
 	}
 }
@@ -53,14 +53,21 @@ func TestSingleFile(t *testing.T) {
 		if _, err := f.Stat(t.Context(), file); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: looking at what is absent: %v", s.Name(), err)
 		}
-		dir, err := f.StageFile(t.Context(), file)
+		dir, err := f.StageFile(t.Context(), file, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(filepath.Join(dir, "it's.parquet"), []byte("new"), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if again, err := f.StageFile(t.Context(), file); again != dir || err != nil {
+		var busy *remote.LockError
+		if _, err := newLocalSide("other", t.TempDir()).StageFile(t.Context(), file, 0); !errors.As(err, &busy) {
+			t.Errorf("%s: two runs stage for one file: %v", s.Name(), err)
+		}
+		if err := s.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if again, err := f.StageFile(t.Context(), file, 0); again != dir || err != nil {
 			t.Errorf("%s: %q %v", s.Name(), again, err)
 		}
 		if err := f.PromoteFile(t.Context(), dir, filepath.Base(file), file); err != nil {

@@ -16,67 +16,52 @@ func retryPauses() []time.Duration {
 // maxMoves is how often a transfer begins anew, at once, because the destination moved under the lock.
 const maxMoves = 5
 
-// Transfer makes one side's dataset equal to the other's. A line that drops is dialled again; what had arrived
-// is taken over by the next attempt, exactly as by the next run of the command.
-func (p *Pair) Transfer(ctx context.Context, id string, d Direction, m Modes) (*Report, error) {
-	var sent, received int64
-	var switched *Report
-	pauses := p.o.RetryPauses
+// legacy is what an attempt leaves to the next one.
+type legacy struct {
+	agreed *consent
+	unsure *promoted // a switch whose answer was lost with the line
+}
+
+// retry attempts a deed until it is done, refused or hopeless. The deed is made anew for each attempt, for a lost line
+// replaces the remote side.
+func (c *command) retry(ctx context.Context, deed func() deed) (*Report, error) {
+	var left legacy
+	pauses := c.o.RetryPauses
 	if pauses == nil {
 		pauses = retryPauses()
 	}
 	for moves := 0; ; {
-		r, t, err := p.transferOnce(ctx, id, d, &m)
-		if t != nil {
-			sent, received = sent+t.sent, received+t.received
-			if t.switched != nil {
-				switched = t.switched
-			}
-		}
+		d := deed()
+		r, err := c.attempt(ctx, d, &left)
 		var moved *movedError
+		var wider *widerError
 		switch {
-		case err == nil:
-			r = r.after(switched)
-			r.Sent, r.Received = sent, received
-			return r, nil
-		case ctx.Err() != nil:
-			return nil, err
+		case err == nil || ctx.Err() != nil:
+			return r, err
+		case errors.As(err, &wider): // it is shown anew, and asked about
 		case errors.As(err, &moved) && moves == maxMoves:
 			return nil, &MismatchError{Paths: moved.paths, Moving: true}
 		case moved != nil:
 			moves++
 		case !lineLost(err):
 			if moves > 0 && !resumable(err) {
-				p.dropStages(ctx, id, d)
+				c.dropStages(ctx, d.dst)
 			}
 			return nil, err
 		default:
-			if pauses, err = p.reconnect(ctx, err, pauses); err != nil {
+			if pauses, err = c.reconnect(ctx, err, pauses); err != nil {
 				return nil, err
 			}
 		}
 	}
 }
 
-// dropStages clears what an attempt left for the next one, which found that there is not to be one.
-func (p *Pair) dropStages(ctx context.Context, id string, d Direction) {
-	s := &subject{Pair: p, id: id, key: stateKey(id)}
-	dst := p.local
-	if d == Push {
-		dst = p.remote
+// dropStages clears what an attempt left for the next one, which found that there is not to be one. If it cannot be
+// done now the next run does it.
+func (c *command) dropStages(ctx context.Context, dst side) {
+	if snap, err := c.lookAt(ctx, dst, c.id, nil); err == nil {
+		c.clearStages(ctx, snap)
 	}
-	if snap, err := p.lookAt(ctx, dst, id, nil); err == nil {
-		s.clearStages(ctx, snap) // if it cannot be done now the next run does it
-	}
-}
-
-// after tells a promotion that was finished by a later attempt, which found nothing left to do, as what it was.
-func (r *Report) after(switched *Report) *Report {
-	if switched == nil || r.State != NoOp {
-		return r
-	}
-	switched.Took, switched.Executions, switched.Print = r.Took, r.Executions, r.Print
-	return switched
 }
 
 // movedError: files of the destination changed without the lock after they were listed under it.
@@ -86,7 +71,14 @@ func (e *movedError) Error() string {
 	return "cannot complete the new tree: the destination keeps changing: " + list(e.paths)
 }
 
-// lineLost tells whether dialling again may help.
+// widerError: a plan that was made anew overwrites more than the user has agreed to.
+type widerError struct{}
+
+func (*widerError) Error() string {
+	return "cannot go on: more would be overwritten than was shown"
+}
+
+// lineLost reports whether dialling again may help.
 func lineLost(err error) bool {
 	var rs *remote.RsyncError
 	if errors.As(err, &rs) {
@@ -120,7 +112,7 @@ func (p *Pair) reconnect(ctx context.Context, lost error, pauses []time.Duration
 	return nil, &InterruptedError{Err: lost}
 }
 
-// unreachable tells whether a host that did not answer now may answer later.
+// unreachable reports whether a host that did not answer now may answer later.
 func unreachable(err error) bool {
 	var conn *remote.ConnectError
 	if !errors.As(err, &conn) {

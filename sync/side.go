@@ -88,9 +88,9 @@ type side interface {
 	// SwapIn exchanges a file of the old tree with the one at the same path of live. At every instant live has one.
 	// Needs the claim.
 	SwapIn(ctx context.Context, old, live, path string) error
-	// Executions counts the ssh processes that were started to reach the side; Count is told one more, rsync's.
-	Executions() int
-	Count()
+	// CopyAs copies files of this side into to, by any name, with directories as needed. Blocks are shared where the file
+	// system can.
+	CopyAs(ctx context.Context, to string, files []placement) error
 
 	fileSide // file.go
 }
@@ -153,3 +153,6 @@ type datasetInfo struct {
 	Mtime    int64  // of records.parquet
 	LastLine string // last complete line of .events.log, "" if none
 }
+
+// placement is a file that CopyAs copies.
+type placement = remote.Placement

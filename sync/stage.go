@@ -6,55 +6,113 @@ import (
 	"io/fs"
 	"path"
 	"regexp"
-	"time"
-
-	"golang.org/x/sync/errgroup"
+	"syscall"
 
 	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-// stage is the private tree on the destination in which a transfer is put together. rsync writes into it only
-// while nothing in it is linked to live (live serves as delta basis, by --link-dest with --ignore-times, which
-// links nothing); the links to live come last.
+// stage is the private tree on the destination in which a transfer is put together. Only a claim makes one. rsync
+// writes into it only while nothing in it is linked to live (live serves as delta basis, by --link-dest with
+// --ignore-times, which links nothing); the links to live come last.
 type stage struct {
+	*command
+	dst     side
+	plan    *plan // that it was made for; the plan of each later step is passed to it
 	run     string
 	tree    string
 	files   verify.Manifest // what has arrived, with digests
-	adopted int             // files taken over from dead runs
 	earlier []string        // trees of dead runs, as basis for what they already received
-	listed  verify.Manifest // all of it, as long as nothing is added or taken away; else nil
 }
 
-// newStage makes an empty stage. What dead runs of the same dataset have received is taken over by hard link,
-// where size and time say that it is what the source has now; the digests decide later.
-func (t *transfer) newStage(ctx context.Context, p *plan) error {
-	dst := p.dst
-	t.stage = &stage{run: t.run}
-	adopted := map[string]bool{}
-	t.stage.tree = statePath(dst.side, "stage", t.key, t.run, "tree")
-	if err := dst.side.Stage(ctx, t.key, t.run, dst.survey.Live); err != nil {
-		return err
+// stage makes an empty stage. What dead runs of the same dataset have received is taken over by hard link, where size
+// and time say that it is what the source has now; the digests decide later.
+func (cl *claim) stage(ctx context.Context, p *plan) (*stage, error) {
+	c := cl.c
+	st := &stage{command: c, dst: cl.dst, plan: p, run: newRun(c.o.Now())}
+	st.tree = statePath(st.dst, "stage", c.key, st.run, "tree")
+	if err := st.dst.Stage(ctx, c.key, st.run, p.dst.survey.Live); err != nil {
+		return nil, err
 	}
-	for i := len(dst.survey.Stages) - 1; i >= 0 && len(t.stage.earlier) < mostBases; i-- {
-		tree := statePath(dst.side, "stage", t.key, dst.survey.Stages[i], "tree")
-		if err := t.adopt(ctx, p, tree, adopted); errors.Is(err, fs.ErrNotExist) {
-			continue
-		} else if err != nil {
+	return st, nil
+}
+
+// leave ends a stage that was not promoted. One that may serve the next run stays; one that failed its proof or that
+// filled the disk goes, with all others: they were made for the same.
+func (st *stage) leave(err error) {
+	if resumable(err) {
+		return
+	}
+	ctx, cancel := leaving()
+	defer cancel()
+	st.dst.Remove(ctx, statePath(st.dst, "stage", st.key)) // else the next run does it
+}
+
+// resumable reports whether what was staged can serve another run. Most failures have nothing to do with it.
+func resumable(err error) bool {
+	var mismatch *MismatchError
+	var unsafe *UnsafeError
+	var history *HistoryError
+	var missing *MissingError
+	var events *verify.EventError
+	switch {
+	case errors.As(err, &mismatch):
+		return mismatch.Moving
+	case noSpace(err), errors.As(err, &unsafe), errors.As(err, &history), errors.As(err, &missing), errors.As(err, &events):
+		return false
+	}
+	return true
+}
+
+// preCopy moves the bulk without locks: no writer waits for it.
+func (st *stage) preCopy(ctx context.Context) error {
+	return st.o.Observe.step(StepCopy, func() error {
+		p := st.plan
+		adopted, err := st.adoptAll(ctx, p)
+		if err != nil {
 			return err
 		}
-		t.stage.earlier = append(t.stage.earlier, tree)
-	}
-	t.stage.adopted = len(adopted)
-	return nil
+		if adopted {
+			if err := st.list(ctx, p, arrivals{}); err != nil {
+				return err
+			}
+			if err := st.hashSource(ctx, p, p.arriving()); err != nil {
+				return err
+			}
+		}
+		if err := st.bring(ctx, p, st.missing(p)); err != nil || p.bytes() < flushFirst {
+			return err
+		}
+		return st.dst.Flush(ctx, st.tree)
+	})
 }
+
+// flushFirst is how much is worth being made durable before the locks are taken, so that little is left to flush
+// while writers wait.
+const flushFirst = 32 << 20
 
 // mostBases leaves room for live: rsync takes at most 20 --link-dest.
 const mostBases = 4
 
+// adoptAll takes over what the latest dead runs have received.
+func (st *stage) adoptAll(ctx context.Context, p *plan) (any bool, err error) {
+	adopted := map[string]bool{}
+	stages := p.dst.survey.Stages
+	for i := len(stages) - 1; i >= 0 && len(st.earlier) < mostBases; i-- {
+		tree := statePath(st.dst, "stage", st.key, stages[i], "tree")
+		if err := st.adopt(ctx, p, tree, adopted); errors.Is(err, fs.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return false, err
+		}
+		st.earlier = append(st.earlier, tree)
+	}
+	return len(adopted) > 0, nil
+}
+
 // adopt links what a dead run's tree holds of the plan's files.
-func (t *transfer) adopt(ctx context.Context, p *plan, tree string, adopted map[string]bool) error {
-	old, err := listTree(ctx, p.dst.side, tree)
+func (st *stage) adopt(ctx context.Context, p *plan, tree string, adopted map[string]bool) error {
+	old, err := listTree(ctx, st.dst, tree)
 	if err != nil {
 		return err
 	}
@@ -65,23 +123,24 @@ func (t *transfer) adopt(ctx context.Context, p *plan, tree string, adopted map[
 			adopted[e.Path] = true
 		}
 	}
-	if err := t.savePartials(p, tree, old); err != nil {
+	if err := st.savePartials(p, tree, old); err != nil {
 		return err
 	}
-	return p.dst.side.Link(ctx, tree, t.stage.tree, paths)
+	return st.dst.Link(ctx, tree, st.tree, paths)
 }
 
-// adoptable lists what a dead run's tree holds of the plan's files, as far as size and time stamp tell. A run that
-// came near its end has linked live files into its tree: those are never taken, for rsync is to write beside them.
-func adoptable(p *plan, old verify.Manifest) []*verify.Entry {
-	var found []*verify.Entry
-	for _, e := range p.copy {
-		have := old.Find(e.Path)
-		if have == nil || have.Kind != verify.File || have.Size != e.Size || have.Mtime != e.Mtime {
+// adoptable lists what a dead run's tree holds of the files that are to be fetched, as far as size and time stamp show.
+// A run that came near its end has linked live files into its tree: those are never taken, for rsync is to write beside
+// them.
+func adoptable(p *plan, old verify.Manifest) (found verify.Manifest) {
+	for i := range p.items {
+		it := &p.items[i]
+		have := old.Find(it.Path)
+		if it.origin != fetch || have == nil || have.Kind != verify.File || have.Size != it.Size || have.Mtime != it.Mtime {
 			continue
 		}
-		if live := p.dst.files.Find(e.Path); live == nil || live.Ino != have.Ino || live.Dev != have.Dev {
-			found = append(found, e)
+		if live := p.dst.files.Find(it.Path); live == nil || live.Ino != have.Ino || live.Dev != have.Dev {
+			found = append(found, *it.Entry)
 		}
 	}
 	return found
@@ -89,219 +148,129 @@ func adoptable(p *plan, old verify.Manifest) []*verify.Entry {
 
 // savePartials hands what rsync had received of a file when it was killed outright, with no time to put it aside,
 // to the next rsync. Only this host's rsync dies with us; a remote one notices the end of its connection.
-func (t *transfer) savePartials(p *plan, tree string, old verify.Manifest) error {
-	local, ok := p.dst.side.(*localSide)
+func (st *stage) savePartials(p *plan, tree string, old verify.Manifest) error {
+	local, ok := st.dst.(partialSaver)
 	if !ok {
 		return nil
 	}
-	partial := statePath(local, "stage", t.key, "partial")
+	partial := statePath(st.dst, "stage", st.key, "partial")
 	for i := range old {
 		dir, name := path.Split(old[i].Path)
 		m := temporaryName.FindStringSubmatch(name)
-		if m == nil || old[i].Kind != verify.File || old[i].Size == 0 || p.copied(dir+m[1]) == nil {
+		if m == nil || old[i].Kind != verify.File || old[i].Size == 0 || p.incoming(dir+m[1]) == nil {
 			continue
 		}
-		if err := local.savePartial(tree+"/"+old[i].Path, partial, m[1]); err != nil {
+		if err := local.SavePartial(tree+"/"+old[i].Path, partial, m[1]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// partialSaver is a side on which a killed rsync can leave a file under its temporary name.
+type partialSaver interface {
+	// SavePartial moves an unfinished file to where rsync looks for partial ones, unless a longer one is there.
+	SavePartial(file, partialDir, name string) error
+}
+
 // temporaryName is how rsync names a file while it receives it.
 var temporaryName = regexp.MustCompile(`^\.(.+)\.[A-Za-z0-9]{6}$`)
 
-// missing lists the plan's files that the stage lacks or holds in another version.
-func (t *transfer) missing(p *plan) (lacking []*verify.Entry) {
-	levels := t.modes.levels()
-	for _, e := range p.copy {
-		if have := t.stage.files.Find(e.Path); have == nil || !t.holds(levels, e, have) {
-			lacking = append(lacking, e)
+// missing lists the incoming files that the stage lacks or holds in another version.
+func (st *stage) missing(p *plan) (lacking []*item) {
+	levels := p.how.modes.levels()
+	for i := range p.items {
+		it := &p.items[i]
+		if it.origin == keep {
+			continue
+		}
+		if have := st.files.Find(it.Path); have == nil || have.Kind != verify.File || levels.Compare(it.Entry, have) != verify.Same {
+			lacking = append(lacking, it)
 		}
 	}
 	return lacking
 }
 
-// wrong lists those lacking files that were copied from the very version that the source still shows: no honest
+// wrong lists those lacking files that were copied from the very version that their source still shows: no honest
 // copy can explain that. Whatever the stage lacked at the look before was copied since. The source is looked at once
-// more, for a file may have moved between its listing and its reading, and its digest is then that of neither.
-func (t *transfer) wrong(ctx context.Context, lacking []*verify.Entry, before *snapshot) (paths []string, err error) {
-	levels := t.modes.levels()
-	var suspects []*verify.Entry
-	for _, e := range lacking {
-		known := levels[e.Class] == verify.Stat || e.Digest.Known() // else it moved while it was read
-		if known && t.stage.files.Find(e.Path) != nil && before.shows(e) {
-			suspects = append(suspects, e)
+// more, for a file may have moved between its listing and its reading, and its digest is then that of neither. A
+// generation does not move.
+func (st *stage) wrong(ctx context.Context, p *plan, lacking []*item, before *snapshot) (paths []string, err error) {
+	levels := p.how.modes.levels()
+	var suspects []*item
+	for _, it := range lacking {
+		known := levels[it.Class] == verify.Stat || it.Digest.Known() // else it moved while it was read
+		if known && st.files.Find(it.Path) != nil && before.shows(it.Entry) {
+			suspects = append(suspects, it)
 		}
 	}
 	if len(suspects) == 0 {
 		return nil, nil
 	}
-	now, err := t.lookAt(ctx, before.side, t.id, nil)
-	if err != nil {
-		return nil, err
+	now := before
+	if before.kept == nil {
+		if now, err = st.lookAt(ctx, before.side, st.id, nil); err != nil {
+			return nil, err
+		}
 	}
-	for _, e := range suspects {
-		if now.shows(e) {
-			paths = append(paths, e.Path)
+	for _, it := range suspects {
+		if now.shows(it.Entry) {
+			paths = append(paths, it.Path)
 		}
 	}
 	return paths, nil
 }
 
-// holds tells whether a staged file is the source's.
-func (t *transfer) holds(levels verify.Levels, src, staged *verify.Entry) bool {
-	if staged.Kind != verify.File {
-		return false
-	}
-	return levels.Compare(src, staged) == verify.Same
-}
-
-// bring copies files of the source into the stage, hashing both ends while the bytes move. The stage is listed only
-// where that did not tell of every file what it is.
-func (t *transfer) bring(ctx context.Context, p *plan, want []*verify.Entry, dirs []string) error {
-	t.stage.listed = nil
-	there, err := t.landing(ctx, p, want)
-	if err != nil {
+// room reports whether the destination can hold what a plan writes. What dead runs have received needs no room.
+func (c *command) room(ctx context.Context, p *plan) error {
+	err := p.room(nil)
+	var full *SpaceError
+	if !errors.As(err, &full) || len(p.dst.survey.Stages) == 0 {
 		return err
 	}
-	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return t.copyFiles(gctx, p, want, dirs, there.add) })
-	g.Go(func() error { return t.hashSource(gctx, p, want) })
-	err = g.Wait()
-	got, herr := there.wait()
-	if err == nil {
-		err = herr
+	received, lerr := c.received(ctx, p)
+	if lerr != nil {
+		return lerr
 	}
-	if err != nil {
-		return err
-	}
-	// Only what comes from another host is in its place when rsync reports it (remote.Transfer): else what was hashed
-	// may be the file that it replaces.
-	if p.src.side.Endpoint().Host != "" && got.complete(want) {
-		t.stage.add(got.stamped, p.src.files, t.classes)
-		return nil
-	}
-	return t.listStage(ctx, p, got)
+	return p.room(received)
 }
 
-// add puts files that have arrived beside, or in place of, those that are there. Their paths become those of the
-// source in memory too.
-func (st *stage) add(arrived, src verify.Manifest, classes *verify.Classifier) {
-	arrived.SharePaths(src)
-	for i := range arrived {
-		arrived[i].Class = classes.Class(arrived[i].Path)
-	}
-	var all verify.Manifest
-	if len(st.files) == 0 {
-		st.files = arrived
-		return
-	}
-	verify.Join(st.files, arrived, func(old, fresh *verify.Entry) {
-		if fresh == nil {
-			fresh = old
+// received lists what the stages of dead runs hold of the plan's files, each once.
+func (c *command) received(ctx context.Context, p *plan) (all verify.Manifest, err error) {
+	for _, run := range p.dst.survey.Stages {
+		old, err := listTree(ctx, p.dst.side, statePath(p.dst.side, "stage", c.key, run, "tree"))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return nil, err
 		}
-		all = append(all, *fresh)
-	})
-	st.files = all
+		all = append(all, adoptable(p, old)...)
+	}
+	return verify.InOrder(all), nil
 }
 
-// copyFiles runs rsync over exactly the wanted paths.
-func (t *transfer) copyFiles(ctx context.Context, p *plan, want []*verify.Entry, dirs []string, done func(string)) error {
-	if len(want)+len(dirs) == 0 {
-		return nil
+// explainSpace reports what is missing where the destination's disk was filled while it was written to. A quota shows
+// in no number that a side reports, and is left in the words of the system.
+func (c *command) explainSpace(ctx context.Context, p *plan, err error) error {
+	if !noSpace(err) {
+		return err
 	}
-	streams := split(want, t.o.Streams)
-	streams[0] = append(streams[0], dirs...)
-	total := totalSize(want)
-	basis := t.stage.earlier
-	if p.dst.survey.Exists {
-		basis = append([]string{p.dst.survey.Live}, basis...)
+	now, serr := p.dst.side.Survey(ctx, c.id, "")
+	if serr != nil {
+		return err
 	}
-	stats, err := runStreams(ctx, remote.Transfer{
-		From: p.src.side.Endpoint(), To: p.dst.side.Endpoint(),
-		FromDir: p.src.survey.Live, ToDir: t.stage.tree,
-		Basis:      basis,
-		PartialDir: statePath(p.dst.side, "stage", t.key, "partial"),
-		Bwlimit:    t.bwlimit(),
-		Stall:      stallTimeout,
-		Small:      total/int64(len(want)+1) < smallFile, TrustSender: len(want) > manyFiles && t.trustSender(ctx),
-		Done:     func(it remote.Item) { done(it.Path) },
-		Progress: func(n int64) { t.o.Observe(Progressed{Phase: "transfer", Done: n, Total: total, Files: len(want)}) },
-		Command:  t.ranRsync,
-	}, streams)
-	t.sent += stats.Sent
-	t.received += stats.Received
+	full := &SpaceError{Side: p.dst.side.Name(), Need: p.bytes(), Free: now.FreeBytes, Unit: "bytes"}
+	if inodes := p.inodes(); now.FreeInodes >= 0 && now.FreeInodes < bookkeeping && now.FreeBytes > 1<<20 {
+		full.Need, full.Free, full.Unit = inodes, now.FreeInodes, "inodes"
+	}
+	if full.Free < 0 || full.Free >= full.Need {
+		return err
+	}
+	return full
+}
+
+func noSpace(err error) bool {
 	var rs *remote.RsyncError
-	if errors.As(err, &rs) && rs.Vanished() {
-		return nil // the next look at the source decides
-	}
-	return err
-}
-
-func (t *transfer) bwlimit() string {
-	if t.modes.Bwlimit != "" {
-		return t.modes.Bwlimit
-	}
-	return t.o.Bwlimit
-}
-
-// smallFile is below which a file is no progress worth telling in parts.
-const smallFile = 1 << 20
-
-// manyFiles is how many a transfer has at least before rsync's checks of names, n*n of them, take noticeable time.
-const manyFiles = 1000
-
-// trustSender tells whether the local rsync knows --trust-sender (since 3.2.5, rsync's NEWS). Nothing rests on the
-// trust: what is received lands in a private stage and is held against the manifest, name by name and by content.
-func (p *Pair) trustSender(ctx context.Context) bool {
-	if p.rsync == nil {
-		v, err := remote.LocalRsync(ctx)
-		if err != nil {
-			return false // the transfer will say why
-		}
-		p.rsync = &v
-	}
-	return !p.rsync.Openrsync && !p.rsync.Less(remote.Version{Major: 3, Minor: 2, Patch: 5})
-}
-
-// stallTimeout ends an rsync that shows no sign of life. Its own --timeout does not fire on a stalled pull, and a
-// long delta computation is silent.
-const stallTimeout = 10 * time.Minute
-
-// hashSource completes the source's digests of the wanted files.
-func (t *transfer) hashSource(ctx context.Context, p *plan, want []*verify.Entry) error {
-	return t.hash(ctx, p.src, t.unread(want), t.algorithm)
-}
-
-// unread lists those of the files whose digest is needed and not known.
-func (t *transfer) unread(files []*verify.Entry) (out []*verify.Entry) {
-	levels := t.modes.levels()
-	for _, e := range files {
-		if levels[e.Class] == verify.Content && !e.Digest.Known() {
-			out = append(out, e)
-		}
-	}
-	return out
-}
-
-// listStage lists what has arrived and completes its digests: those taken while the files landed hold where the
-// stamp tells that nothing has touched the file since; everything else is read again.
-func (t *transfer) listStage(ctx context.Context, p *plan, got arrivals) error {
-	side := p.dst.side
-	found, err := listTree(ctx, side, t.stage.tree)
-	if err != nil {
-		return err
-	}
-	snap := &snapshot{side: side, survey: &survey{Live: t.stage.tree}}
-	snap.sort(found, t.classes)
-	snap.files.SharePaths(p.src.files)
-	snap.files.Learn(got.stamped)
-	snap.files.LearnRead(got.read)
-	snap.files.Learn(t.stage.files)
-	if err := t.hash(ctx, snap, t.unread(unknown(snap.files)), t.algorithm); err != nil {
-		return err
-	}
-	t.stage.files = snap.files
-	return nil
+	var full *SpaceError
+	return (errors.As(err, &rs) && rs.NoSpace()) || errors.As(err, &full) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }

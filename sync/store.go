@@ -212,6 +212,20 @@ func (s store) settleRun(id, run string, promoted bool) error {
 	return nil
 }
 
+// basesOf lists the remotes of which a run recorded the common base.
+func (s store) basesOf(id, run string) (remotes []string, err error) {
+	all, err := os.ReadDir(filepath.Join(s.dir, "base"))
+	if err != nil || run == "" {
+		return nil, ignoreMissing(err)
+	}
+	for _, remote := range all {
+		if b, err := readHead(s.basePath(id, remote.Name())); err == nil && b.Run == run {
+			remotes = append(remotes, remote.Name())
+		}
+	}
+	return remotes, nil
+}
+
 func (s store) dropPending(id, remote string) error {
 	path := s.basePath(id, remote) + pendingSuffix
 	os.Remove(path + newSuffix) // a dead run's

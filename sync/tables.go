@@ -11,29 +11,32 @@ import (
 
 // describeTables reads both primaries' footers. A primary that is no Parquet file is said; where the footer is what
 // verifies it, that of the source is an error, for a good one may well come to repair a bad one.
-func (s *subject) describeTables(ctx context.Context, r *Report) error {
-	l, lerr := s.table(ctx, s.known.local)
+func (c *command) describeTables(ctx context.Context, r *Report, v view) error {
+	l, lerr := c.table(ctx, v.local)
 	m := l
 	var rerr error
-	if !s.samePrimary() {
-		m, rerr = s.table(ctx, s.known.remote)
+	if !v.samePrimary() {
+		m, rerr = c.table(ctx, v.remote)
 	}
 	ofSource := rerr
-	if r.Direction == Push || s.samePrimary() {
+	if r.Direction == Push || v.samePrimary() {
 		ofSource = lerr
 	}
 	for _, err := range []error{lerr, rerr} {
 		var bad *verify.ParquetError
 		switch {
-		case errors.As(err, &bad) && err == ofSource && s.modes.Primary == ByParquet && !s.modes.noHashes:
+		case errors.As(err, &bad) && err == ofSource && v.how.modes.Primary == ByParquet && !v.how.modes.noHashes:
 			return err
 		case errors.As(err, &bad):
-			s.warn("%v", err)
+			c.warn("%v", err)
 		case err != nil:
 			return err
 		}
 	}
-	s.fallBack(r, ofSource)
+	if unreadable := ofSource; unreadable != nil && v.how.modes.noHashes && v.how.modes.Primary == ByParquet {
+		r.Modes.Primary = BySize // the last step of the mode "auto": no hash tool and no footer either
+		c.warn("the primary has no readable Parquet footer; verifying it by size and time")
+	}
 	r.Tables.Local, r.Tables.Remote = l, m
 	if l != nil && m != nil {
 		r.Tables.Changes = verify.SchemaChanges(l, m)
@@ -44,41 +47,31 @@ func (s *subject) describeTables(ctx context.Context, r *Report) error {
 	return nil
 }
 
-// fallBack is the last step of the mode "auto": no hash tool and no footer either.
-func (s *subject) fallBack(r *Report, unreadable error) {
-	if unreadable == nil || !s.modes.noHashes || s.modes.Primary != ByParquet {
-		return
-	}
-	s.warn("the primary has no readable Parquet footer; verifying it by size and time")
-	s.modes.Primary = BySize
-	r.Modes = s.modes
-}
-
-func (s *subject) samePrimary() bool {
-	l, r := s.known.local.files.Find(primaryPath), s.known.remote.files.Find(primaryPath)
+func (v view) samePrimary() bool {
+	l, r := v.local.files.Find(primaryPath), v.remote.files.Find(primaryPath)
 	return l != nil && r != nil && l.Digest.Known() && l.Digest == r.Digest
 }
 
 // table is nil where there is no primary.
-func (s *subject) table(ctx context.Context, snap *snapshot) (*verify.Table, error) {
+func (c *command) table(ctx context.Context, snap *snapshot) (*verify.Table, error) {
 	name := snap.primary()
 	if name == "" {
 		return nil, nil
 	}
-	e, seen := snap.files.Find(name), s.tables[snap.side.Name()]
+	e, seen := snap.files.Find(name), c.footers[snap.side.Name()]
 	if e == nil || !verify.SameStamp(e, &seen.of) {
-		seen = seenTable{}
+		seen = footer{}
 		seen.table, seen.err = tableOf(ctx, snap.side, snap.survey.Live+"/"+name)
 	}
 	if e != nil {
 		seen.of = *e
-		s.tables[snap.side.Name()] = seen
+		c.footers[snap.side.Name()] = seen
 	}
 	return seen.table, seen.err
 }
 
-// seenTable is a footer that was read, and the file that it was read from: it costs a round trip.
-type seenTable struct {
+// footer is a footer that was read, and the file that it was read from: it costs a round trip.
+type footer struct {
 	of    verify.Entry
 	table *verify.Table
 	err   error
@@ -96,15 +89,15 @@ func (s *snapshot) primary() string {
 }
 
 // sameFooter proves a staged primary by its footer, where the mode asks for that.
-func (s *subject) sameFooter(ctx context.Context, source, staged *snapshot) error {
-	if s.modes.Primary != ByParquet {
+func (c *command) sameFooter(ctx context.Context, m Modes, source, staged *snapshot) error {
+	if m.Primary != ByParquet {
 		return nil
 	}
-	want, err := s.table(ctx, source)
+	want, err := c.table(ctx, source)
 	if err != nil {
 		return err
 	}
-	got, err := s.table(ctx, staged)
+	got, err := c.table(ctx, staged)
 	if err != nil {
 		return err
 	}

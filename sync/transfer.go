@@ -1,307 +1,238 @@
 package sync
 
 import (
-	"cmp"
 	"context"
-	"errors"
-	"strings"
-	"syscall"
 	"time"
-
-	"github.com/dnadesign-maintainers/usr/remote"
-	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-// transfer is one transaction on one dataset.
-type transfer struct {
-	*subject
-	run            string
-	stage          *stage
-	locks          []side // held, in the order in which they were taken
-	lockedAt       time.Time
-	held           time.Duration
-	sent, received int64
-	claimed        bool            // the destination is claimed, and no promotion stands there: its stages may be cleared
-	switched       *Report         // of a promotion that was begun
-	keep           int             // generations
-	after          verify.Manifest // the new tree, once it was verified
+// A transaction, from its first step to its last. Each step takes what the step before returned:
+//
+//	look     both sides, once nothing of a dead run stands there     → view
+//	decide   what the destination is to become, or a refusal          → plan
+//	agree    what the user lets go                                    → consent
+//	take     the run lock of the destination                          → claim
+//	stage    a private tree for what is incoming, filled without locks → stage
+//	lock     both datasets, then catch up with what moved              → locks, plan
+//	prove    every file of the new tree                               → proven
+//	promote  the one step that others see                             → promoted
+//	record   common base, hash cache, log                             → Report
+//
+// Pull, push and undo are deeds over these steps.
+
+// deed is what a command does to one side, as far as commands differ.
+type deed struct {
+	action string
+	dst    side
+	// look shows both ends; before is the zero view the first time.
+	look func(ctx context.Context, before view) (view, error)
+	// decide plans, or refuses. It is asked again whenever the ends have been looked at again.
+	decide func(ctx context.Context, v view) (*plan, error)
+	// pend writes down what the common base is to be once the tree is promoted, and reports whether there is one.
+	pend func(t *proven) (bool, error)
 }
 
-// transferOnce plans, asks and carries out.
-func (p *Pair) transferOnce(ctx context.Context, id string, d Direction, m *Modes) (*Report, *transfer, error) {
-	s, err := p.subject(id, d, *m)
+// Transfer makes one side's dataset equal to the other's. A line that drops is dialled again; what had arrived is taken
+// over by the next attempt, exactly as by the next run of the command. Errors: those of errors.go, *remote.LockError,
+// *remote.ConnectError and the error of m.Confirm.
+func (p *Pair) Transfer(ctx context.Context, id string, d Direction, m Modes) (*Report, error) {
+	c, err := p.begin(id, m)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	plan, err := s.survey(ctx)
+	return c.retry(ctx, func() deed { return c.copying(d) })
+}
+
+// copying is the deed of a pull or push.
+func (c *command) copying(d Direction) deed {
+	dst := c.local
+	if d == Push {
+		dst = c.remote
+	}
+	return deed{
+		action: string(d),
+		dst:    dst,
+		look:   c.look,
+		decide: func(ctx context.Context, v view) (*plan, error) { return c.decideCopy(ctx, v, d) },
+		pend:   c.pendNext,
+	}
+}
+
+// attempt carries a deed out once.
+func (c *command) attempt(ctx context.Context, d deed, left *legacy) (*Report, error) {
+	seen, err := c.lookSettled(ctx, d)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if err := s.check(ctx, plan); err != nil {
-		return nil, nil, err
+	plan, err := c.decideRoomy(ctx, d, seen)
+	if err != nil {
+		return nil, err
 	}
 	if len(plan.changes) == 0 {
-		r, err := s.nothingToDo(ctx, plan)
-		return r, nil, err
+		return c.nothingToDo(ctx, d, plan, left)
 	}
-	r := s.report(plan, string(d), DryRun)
-	if err := s.describeTables(ctx, r); err != nil {
+	preview, err := c.report(ctx, plan, d.action, DryRun)
+	if err != nil || c.asked.DryRun {
+		c.remember(plan.view)
+		return preview, err
+	}
+	if left.agreed, err = c.agree(preview, left.agreed); err != nil {
+		return nil, err
+	}
+	claim, plan, err := c.take(ctx, d, plan)
+	if err != nil {
+		return nil, err
+	}
+	defer claim.release()
+	tree, locks, err := c.build(ctx, d, claim, plan, left.agreed)
+	if err != nil {
+		return nil, err
+	}
+	defer locks.release()
+	if len(tree.plan.changes) == 0 { // another run has made them equal meanwhile
+		return c.equal(ctx, d, tree.plan)
+	}
+	done, err := c.promote(ctx, d, claim, locks, tree)
+	if err != nil {
+		left.unsure = done
+		return nil, err
+	}
+	return c.record(ctx, claim, locks, done), nil
+}
+
+// build puts the new tree together and proves it, up to the point where only the switch remains. The locks are held
+// when it returns without an error. What was staged is kept for the next run, or removed, as the error calls for.
+func (c *command) build(ctx context.Context, d deed, claim *claim, p *plan, agreed *consent) (t *proven, _ *locks, err error) {
+	l := &locks{c: c}
+	if len(p.changes) == 0 {
+		return &proven{plan: p}, l, nil
+	}
+	stage, err := claim.stage(ctx, p)
+	if err != nil {
+		return nil, nil, c.explainSpace(ctx, p, err)
+	}
+	defer func() {
+		if err != nil {
+			l.release()
+			err = c.explainSpace(ctx, p, err)
+			stage.leave(err)
+		}
+	}()
+	if err := stage.preCopy(ctx); err != nil {
 		return nil, nil, err
 	}
-	if m.DryRun {
-		s.rememberBoth()
-		return s.finish(r), nil, nil
+	now, listed, err := stage.catchUp(ctx, d, l, agreed)
+	if err != nil || len(now.changes) == 0 {
+		return &proven{plan: now}, l, err
 	}
-	if m.Confirm != nil {
-		if err := m.Confirm(r); err != nil {
-			return nil, nil, err
-		}
-		m.Confirm = nil // the answer holds for further attempts
-	}
-	t := &transfer{subject: s, run: newRun(p.o.Now()), keep: p.o.KeepGenerations}
-	r, err = t.do(ctx, plan)
-	return r, t, err
+	t, err = stage.complete(ctx, now, listed)
+	return t, l, err
 }
 
-// check is everything that can stop a transfer before anything is written.
-func (s *subject) check(ctx context.Context, p *plan) error {
-	if err := p.allowed(s.modes); err != nil {
-		return err
+// decideRoomy decides, and refuses what the destination has no room for.
+func (c *command) decideRoomy(ctx context.Context, d deed, v view) (*plan, error) {
+	p, err := d.decide(ctx, v)
+	if err != nil || len(p.changes) == 0 {
+		return p, err
 	}
-	if s.modes.StrictID && s.direction == Pull && !p.dst.present() && !strings.Contains(s.id, "/") {
-		return &IDError{ID: s.id, Why: "a bootstrap pull needs a namespace-qualified id (namespace/dataset)"}
-	}
-	if len(p.changes) == 0 {
-		return nil
-	}
-	return s.room(ctx, p)
+	return p, c.room(ctx, p)
 }
 
-// nothingToDo ends a transfer of two equal sides: their content is the common base, and a dead run's stage is of
-// no further use.
-func (s *subject) nothingToDo(ctx context.Context, p *plan) (*Report, error) {
-	if err := s.clearStages(ctx, p.dst); err != nil {
+// nothingToDo ends a transfer of two equal sides: a dead run's stage is of no further use. Where an attempt before
+// lost its line during the switch, it was that which made them equal.
+func (c *command) nothingToDo(ctx context.Context, d deed, p *plan, left *legacy) (*Report, error) {
+	if err := c.clearStages(ctx, p.dst); err != nil {
 		return nil, err
 	}
-	return s.areEqual(ctx, p)
+	if left.unsure == nil {
+		return c.equal(ctx, d, p)
+	}
+	c.remember(p.view)
+	return c.logged(c.finish(left.unsure.report)), nil
 }
 
-func (s *subject) areEqual(ctx context.Context, p *plan) (*Report, error) {
-	r := s.report(p, string(s.direction), NoOp)
-	if err := s.describeTables(ctx, r); err != nil {
-		return nil, err
-	}
-	s.rememberBoth()
-	if err := s.recordEqual(p); err != nil {
-		return nil, err
-	}
-	return s.logged(s.finish(r)), nil
-}
-
-// logged adds the line of a success to the log. What was done stays done if that fails, which is said.
-func (s *subject) logged(r *Report) *Report {
-	if err := s.store.log(s.logEntry(r)); err != nil {
-		s.warn("cannot write the log: %v", err)
-	}
-	return r
-}
-
-func (s *subject) clearStages(ctx context.Context, dst *snapshot) error {
-	if len(dst.survey.Stages) == 0 && !dst.survey.Partial {
-		return nil
-	}
-	var busy *remote.LockError
-	if err := dst.side.Claim(ctx, s.key, 0); errors.As(err, &busy) {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	_, err := s.settleDead(ctx, dst.side) // a stage may hold the old tree of a promotion that was begun since
-	if err == nil {
-		err = dst.side.Remove(ctx, statePath(dst.side, "stage", s.key))
-	}
-	if rerr := dst.side.Release(ctx); err == nil {
-		err = rerr
-	}
-	return err
-}
-
-// do is the transaction: pre-copy, lock, catch up, verify, promote, settle.
-func (t *transfer) do(ctx context.Context, p *plan) (r *Report, err error) {
-	dst := p.dst.side
-	defer func() { t.leave(ctx, dst, err) }()
-	p, err = t.claim(ctx, p)
+// equal reports two sides that hold the same, whose content is their common base.
+func (c *command) equal(ctx context.Context, d deed, p *plan) (*Report, error) {
+	r, err := c.report(ctx, p, d.action, NoOp)
 	if err != nil {
 		return nil, err
 	}
-	if len(p.changes) == 0 { // another run has made them equal
-		return t.areEqual(ctx, p)
-	}
-	if p, err = t.prepare(ctx, p); err != nil {
-		return nil, t.explainSpace(ctx, p, err)
-	}
-	if len(p.changes) == 0 {
-		return t.areEqual(ctx, p)
-	}
-	r = t.report(p, string(t.direction), Transferred)
-	if err := t.describeTables(ctx, r); err != nil {
+	c.remember(p.view)
+	if err := c.recordEqual(p); err != nil {
 		return nil, err
 	}
-	if err := t.promote(ctx, p, r); err != nil {
-		return nil, err
-	}
-	return t.conclude(r)
+	return c.logged(c.finish(r)), nil
 }
 
-// prepare puts the new tree together, up to the point where only the switch remains. The plan that it returns was
-// made under the locks, but for an error before that.
-func (t *transfer) prepare(ctx context.Context, p *plan) (*plan, error) {
-	if err := t.o.Observe.step(StepCopy, func() error { return t.preCopy(ctx, p) }); err != nil {
-		return p, err
-	}
-	p.changes = nil // the plan made under the locks has its own, and each may be long
-	locked, err := t.catchUp(ctx)
-	if err != nil || len(locked.changes) == 0 { // without changes somebody else has made them equal meanwhile
-		return cmp.Or(locked, p), err
-	}
-	return locked, t.complete(ctx, locked)
-}
+// consent is what a user has agreed to: to lose what the plan that was shown overwrites and deletes.
+type consent struct{ lost map[string]ChangeKind }
 
-// claim takes the destination for this run and plans anew where that had to wait or found a dead run's promotion.
-func (t *transfer) claim(ctx context.Context, p *plan) (*plan, error) {
-	stale, err := t.take(ctx, p.dst.side)
-	if err != nil || !stale {
-		return p, err
-	}
-	v, err := t.look(ctx, view{}, !t.modes.Rehash)
-	if err != nil {
-		return p, err
-	}
-	if p, err = t.compare(ctx, v); err == nil {
-		err = t.check(ctx, p)
-	}
-	return p, err
-}
-
-// take claims a side, waiting for another run, and settles what a dead one left. It reports whether the side may
-// have changed over that.
-func (t *transfer) take(ctx context.Context, dst side) (stale bool, err error) {
-	err = t.o.Observe.step(StepClaim, func() error {
-		err := dst.Claim(ctx, t.key, 0)
-		var busy *remote.LockError
-		if errors.As(err, &busy) && t.lockTimeout() > 0 {
-			t.warn("another run is at work on %s of %s; waiting for it", t.id, dst.Name())
-			stale = true
-			err = dst.Claim(ctx, t.key, t.lockTimeout())
-		}
-		if err != nil {
-			return err
-		}
-		dead, err := t.settleDead(ctx, dst)
-		t.claimed = err == nil
-		stale = stale || dead
-		return err
-	})
-	return stale, err
-}
-
-// explainSpace says what is missing where the destination's disk was filled while it was written to. A quota shows
-// in no number that a side can tell, and is left in the words of the system.
-func (t *transfer) explainSpace(ctx context.Context, p *plan, err error) error {
-	if !noSpace(err) {
-		return err
-	}
-	now, serr := p.dst.side.Survey(ctx, t.id, "")
-	if serr != nil {
-		return err
-	}
-	full := &SpaceError{Side: p.dst.side.Name(), Need: p.bytes(), Free: now.FreeBytes, Unit: "bytes"}
-	if inodes := p.inodes(); now.FreeInodes >= 0 && now.FreeInodes < bookkeeping && now.FreeBytes > 1<<20 {
-		full.Need, full.Free, full.Unit = inodes, now.FreeInodes, "inodes"
-	}
-	if full.Free < 0 || full.Free >= full.Need {
-		return err
-	}
-	return full
-}
-
-func noSpace(err error) bool {
-	var rs *remote.RsyncError
-	var full *SpaceError
-	return (errors.As(err, &rs) && rs.NoSpace()) || errors.As(err, &full) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
-}
-
-// conclude releases the locks before it reports how long they were held. A lock that cannot be released is gone
-// with its connection, and what was promoted stays promoted.
-func (t *transfer) conclude(r *Report) (*Report, error) {
-	if err := t.unlock(context.Background()); err != nil && !lineLost(err) {
-		t.warn("%v", err)
-	}
-	r.LockHeld = t.held
-	r.Sent, r.Received = t.sent, t.received
-	return t.logged(t.finish(r)), nil
-}
-
-func (t *transfer) lockTimeout() time.Duration {
-	if t.modes.LockTimeout > 0 {
-		return t.modes.LockTimeout
-	}
-	return t.o.LockTimeout
-}
-
-// preCopy moves the bulk without locks: no writer waits for it.
-func (t *transfer) preCopy(ctx context.Context, p *plan) error {
-	if err := t.newStage(ctx, p); err != nil {
-		return err
-	}
-	if t.stage.adopted > 0 {
-		if err := t.listStage(ctx, p, arrivals{}); err != nil {
-			return err
-		}
-		if err := t.hashSource(ctx, p, p.copy); err != nil {
-			return err
-		}
-	}
-	if err := t.bring(ctx, p, t.missing(p), p.newDirs); err != nil {
-		return err
-	}
-	if p.bytes() < flushFirst {
-		return nil
-	}
-	return p.dst.side.Flush(ctx, t.stage.tree)
-}
-
-// flushFirst is how much is worth being made durable before the locks are taken, so that little is left to flush
-// while writers wait.
-const flushFirst = 32 << 20
-
-// leave gives up everything that is held. A stage that may serve the next run stays; one that failed its
-// verification or that filled the disk goes. While a promotion stands unsettled its stage may hold the old tree,
-// so that nothing is cleared.
-func (t *transfer) leave(ctx context.Context, dst side, err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
-	defer cancel()
-	t.unlock(ctx)
-	if t.claimed && (err == nil || !resumable(err)) {
-		dst.Remove(ctx, statePath(dst, "stage", t.key))
-	}
-	dst.Release(ctx)
-}
-
-const leaveTimeout = 10 * time.Second
-
-// resumable tells whether what was staged can serve another run. Most failures have nothing to do with it.
-func resumable(err error) bool {
-	var mismatch *MismatchError
-	var unsafe *UnsafeError
-	var history *HistoryError
-	var missing *MissingError
-	var events *verify.EventError
-	switch {
-	case errors.As(err, &mismatch):
-		return mismatch.Moving
-	case noSpace(err), errors.As(err, &unsafe), errors.As(err, &history), errors.As(err, &missing), errors.As(err, &events):
+// covers reports whether the consent is for all that a plan overwrites and deletes.
+func (a *consent) covers(changes []Change) bool {
+	if a == nil {
 		return false
 	}
+	for _, ch := range changes {
+		if ch.Kind != Added && a.lost[ch.Path] != ch.Kind {
+			return false
+		}
+	}
 	return true
+}
+
+// standing reports whether nobody is to be asked: -y is a standing yes.
+func (m Modes) standing() bool { return m.Confirm == nil }
+
+// agree asks the user, unless an earlier answer is for all of it.
+func (c *command) agree(preview *Report, before *consent) (*consent, error) {
+	if c.asked.standing() || before.covers(preview.Changes) {
+		return before, nil
+	}
+	began := c.o.Now()
+	err := c.asked.Confirm(preview)
+	c.cost.asking += c.o.Now().Sub(began)
+	if err != nil {
+		return nil, err
+	}
+	a := &consent{lost: map[string]ChangeKind{}}
+	for _, ch := range preview.Changes {
+		a.lost[ch.Path] = ch.Kind
+	}
+	return a, nil
+}
+
+// command is one dataset in the course of one command, all its attempts included.
+type command struct {
+	*Pair
+	id, key string
+	asked   Modes
+	cost    cost
+	footers map[string]footer // by side: a footer costs a round trip, so it is read again only if its file was touched
+	logs    comparedLogs      // likewise
+}
+
+// cost is what a command has spent so far, all its attempts included.
+type cost struct {
+	began          time.Time
+	asking         time.Duration // while the user thought about the question
+	sent, received int64
+	lockHeld       time.Duration
+}
+
+// begin checks the id.
+func (p *Pair) begin(id string, m Modes) (*command, error) {
+	if err := CheckID(id); err != nil {
+		return nil, err
+	}
+	return p.beginAs(id, stateKey(id), m), nil
+}
+
+func (p *Pair) beginAs(id, key string, m Modes) *command {
+	return &command{Pair: p, id: id, key: key, asked: m, cost: cost{began: p.o.Now()}, footers: map[string]footer{}}
+}
+
+func (c *command) lockTimeout() time.Duration {
+	if c.asked.LockTimeout > 0 {
+		return c.asked.LockTimeout
+	}
+	return c.o.LockTimeout
 }

@@ -16,24 +16,25 @@ type late struct {
 }
 
 // carryIn looks once more at the old tree: a writer that takes no lock may have changed it after it was listed. What
-// does not conflict with the transfer is carried into live; the rest stays in the generation. Both is said, but for
-// lock files and the like.
-func (t *transfer) carryIn(ctx context.Context, p *plan) {
+// does not conflict with the transfer is carried into live; the rest stays in the generation. Both are reported, but
+// for lock files and the like.
+func (c *command) carryIn(ctx context.Context, t *proven) {
+	p := t.plan
 	if !p.dst.survey.Exists {
 		return
 	}
-	dst, live := p.dst.side, p.dst.survey.Live
-	tree := statePath(dst, "generations", t.key, t.run, "tree")
-	l, err := t.lateChanges(ctx, p, tree)
+	dst, live := t.dst, p.dst.survey.Live
+	tree := statePath(dst, "generations", c.key, t.run, "tree")
+	l, err := lateChanges(ctx, p, tree)
 	if err != nil {
-		t.warn("cannot look for late changes in %s: %v", tree, err)
+		c.warn("cannot look for late changes in %s: %v", tree, err)
 		return
 	}
 	for _, file := range l.added {
 		if err := dst.MoveIn(ctx, tree, live, file); err != nil {
 			l.clashes = append(l.clashes, file)
-		} else if t.classes.Class(file).Synced() {
-			t.warn("%s: %s was written without the lock during the switch; carried into the new tree", dst.Name(), list([]string{file}))
+		} else if c.classes.Class(file).Synced() {
+			c.warn("%s: %s was written without the lock during the switch; carried into the new tree", dst.Name(), list([]string{file}))
 		}
 	}
 	for _, file := range l.changed {
@@ -41,27 +42,27 @@ func (t *transfer) carryIn(ctx context.Context, p *plan) {
 			l.clashes = append(l.clashes, file)
 			continue
 		}
-		t.warn("%s: %s was replaced without the lock during the switch; the late version is carried into the new tree", dst.Name(), list([]string{file}))
+		c.warn("%s: %s was replaced without the lock during the switch; the late version is carried into the new tree", dst.Name(), list([]string{file}))
 	}
 	if len(l.clashes) > 0 {
-		t.warn("%s: %s changed without the lock during the switch; the late version is kept in %s", dst.Name(), list(l.clashes), path.Dir(tree))
+		c.warn("%s: %s changed without the lock during the switch; the late version is kept in %s", dst.Name(), list(l.clashes), path.Dir(tree))
 	}
 }
 
 // lateChanges lists what the old tree has become since it was listed as live.
-func (t *transfer) lateChanges(ctx context.Context, p *plan, tree string) (l late, err error) {
+func lateChanges(ctx context.Context, p *plan, tree string) (l late, err error) {
 	carried := map[string]bool{}
 	for _, file := range p.dst.carry {
 		carried[file] = true
 	}
 	err = p.dst.side.Walk(ctx, tree, func(o verify.Entry) {
-		was := p.dst.files.Find(o.Path)
+		was, it := p.dst.files.Find(o.Path), p.find(o.Path)
 		switch {
 		case o.Kind != verify.File || carried[o.Path]:
 		case was == nil && path.Base(o.Path) != lockFile:
 			l.added = append(l.added, o.Path)
 		case was == nil || (o.Size == was.Size && o.Mtime == was.Mtime):
-		case p.copied(o.Path) == nil && slices.Contains(p.keep, o.Path) && o.Ino != was.Ino:
+		case it != nil && it.origin == keep && o.Ino != was.Ino:
 			l.changed = append(l.changed, o.Path)
 		default:
 			l.clashes = append(l.clashes, o.Path)
@@ -69,7 +70,7 @@ func (t *transfer) lateChanges(ctx context.Context, p *plan, tree string) (l lat
 	})
 	for _, paths := range []*[]string{&l.added, &l.changed, &l.clashes} {
 		slices.Sort(*paths)
-		*paths = slices.Compact(*paths) // a walk may tell a name twice
+		*paths = slices.Compact(*paths) // a walk may report a name twice
 	}
 	return l, err
 }

@@ -1,0 +1,105 @@
+package sync
+
+import (
+	"context"
+	"strings"
+
+	"github.com/dnadesign-maintainers/usr/verify"
+)
+
+// decideCopy plans a pull or push, or refuses it.
+func (c *command) decideCopy(ctx context.Context, v view, d Direction) (*plan, error) {
+	p, err := c.compare(ctx, v, d)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.allowed(); err != nil {
+		return nil, err
+	}
+	if v.how.modes.StrictID && d == Pull && !p.dst.present() && !strings.Contains(c.id, "/") {
+		return nil, &IDError{ID: c.id, Why: "a bootstrap pull needs a namespace-qualified id (namespace/dataset)"}
+	}
+	return p, nil
+}
+
+// compare decides how the sides relate and what a transfer would change. Without a direction it is the one that the
+// relation calls for.
+func (c *command) compare(ctx context.Context, v view, d Direction) (p *plan, err error) {
+	err = c.o.Observe.step(StepCompare, func() error {
+		levels := v.how.modes.levels()
+		if v.equal(levels) { // then history has nothing to say
+			p = planCopy(v, towards(d, InSync), history{relation: InSync})
+			return nil
+		}
+		base := c.loadBase(v)
+		if err := c.hashUndecided(ctx, v, base); err != nil {
+			return err
+		}
+		order, err := c.logOrder(ctx, v)
+		if err != nil {
+			return err
+		}
+		h := relate(v, base, order, levels, v.how.modes.inScope)
+		p = planCopy(v, towards(d, h.relation), h)
+		p.base = base
+		return nil
+	})
+	return p, err
+}
+
+// towards is the direction in which changes are reported: that of the transfer, or for a diff the one that the
+// relation calls for.
+func towards(d Direction, r Relation) Direction {
+	switch {
+	case d != "":
+		return d
+	case r == LocalAhead || r == LocalOnly:
+		return Push
+	}
+	return Pull
+}
+
+// equal reports whether two datasets are known to be the same in every class.
+func (v view) equal(levels verify.Levels) bool {
+	if !v.local.present() || !v.remote.present() || len(v.local.files) != len(v.remote.files) {
+		return false
+	}
+	same := true
+	verify.Join(v.local.files, v.remote.files, func(l, r *verify.Entry) {
+		same = same && l != nil && r != nil && levels.Compare(l, r) == verify.Same
+	})
+	return same
+}
+
+// hashUndecided hashes, on both sides at once, the files without whose digests two sides, or a side and the common
+// base, cannot be compared.
+func (c *command) hashUndecided(ctx context.Context, v view, b *base) error {
+	local, remote := undecided(v, b)
+	return together(
+		func() error { return c.hash(ctx, v.local, local, v.how.algorithm) },
+		func() error { return c.hash(ctx, v.remote, remote, v.how.algorithm) })
+}
+
+// undecided lists the files of both sides whose digests are needed: where the other side, or the common base, has a
+// file of the same path and size. That of the base is needed also where the two sides are known to differ, for it says
+// which of them has changed.
+func undecided(v view, b *base) (local, remote []*verify.Entry) {
+	levels := v.how.modes.levels()
+	verify.Join(v.local.files, v.remote.files, func(l, r *verify.Entry) {
+		if l != nil && r != nil && levels.Compare(l, r) == verify.Same {
+			return
+		}
+		old := b.find(l, r)
+		needed := func(mine, other *verify.Entry) bool {
+			return mine != nil && !mine.Digest.Known() && levels[mine.Class] == verify.Content &&
+				(other != nil && other.Size == mine.Size || old != nil && old.Size == mine.Size)
+		}
+		if needed(l, r) {
+			local = append(local, l)
+		}
+		if needed(r, l) {
+			remote = append(remote, r)
+		}
+	})
+	return local, remote
+}

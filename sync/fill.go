@@ -1,0 +1,270 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/verify"
+)
+
+// bring gets items into the stage, each by its origin, and the directories that no file brings along. The stage is
+// listed only where it is not known of every file what it is.
+func (st *stage) bring(ctx context.Context, p *plan, want []*item) error {
+	by := map[origin][]*item{}
+	for _, it := range want {
+		by[it.origin] = append(by[it.origin], it)
+	}
+	if err := st.restore(ctx, by[restore], p.newDirs); err != nil {
+		return err
+	}
+	if err := st.reuse(ctx, by[reuse]); err != nil {
+		return err
+	}
+	if err := st.merge(ctx, by[merge]); err != nil {
+		return err
+	}
+	got, err := st.fetch(ctx, p, by[fetch])
+	if err != nil {
+		return err
+	}
+	// Only what comes from another host is in its place when rsync reports it (remote.Transfer): else what was hashed
+	// may be the file that it replaces.
+	if p.src.side.Endpoint().Host != "" && len(by[fetch]) == len(want) && got.complete(entriesOf(want)) {
+		st.add(got.stamped, p.src.files)
+		return nil
+	}
+	return st.list(ctx, p, got)
+}
+
+// restore links files of kept trees into the stage, and makes directories that a kept tree has. Files that writers
+// change in place are copied: a generation must not share them with what will be live.
+func (st *stage) restore(ctx context.Context, items []*item, dirs []string) error {
+	type paths struct{ links, copies []string }
+	trees := map[string]*paths{}
+	if st.plan.src.kept != nil && len(dirs) > 0 {
+		trees[st.plan.src.survey.Live] = &paths{links: dirs}
+	}
+	for _, it := range items {
+		of := trees[it.from]
+		if of == nil {
+			of = &paths{}
+			trees[it.from] = of
+		}
+		if it.Class.InPlace() {
+			of.copies = append(of.copies, it.Path)
+		} else {
+			of.links = append(of.links, it.Path)
+		}
+	}
+	for tree, of := range trees {
+		if err := st.dst.Link(ctx, tree, st.tree, of.links); err != nil {
+			return err
+		}
+		if err := st.dst.Copy(ctx, tree, st.tree, of.copies); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reuse copies files of the destination that have the content under another name. They are never linked: a second name
+// of a live file is one that a program may count, or change through.
+func (st *stage) reuse(ctx context.Context, items []*item) error {
+	if len(items) == 0 {
+		return nil
+	}
+	files := make([]placement, len(items))
+	for i, it := range items {
+		files[i] = placement{From: it.from, Path: it.Path, Mtime: it.Mtime}
+	}
+	return st.dst.CopyAs(ctx, st.tree, files)
+}
+
+// merge puts files together that are made of both sides. Only this host does that.
+func (st *stage) merge(ctx context.Context, items []*item) error {
+	for _, it := range items {
+		here, ok := st.dst.(writer)
+		if !ok {
+			return fmt.Errorf("cannot merge %q on %s: only local files are merged", it.Path, st.dst.Name())
+		}
+		err := here.Write(st.tree, it.Path, it.Mtime, func(w io.Writer) error { return it.write(ctx, w) })
+		if err != nil {
+			return fmt.Errorf("cannot merge %q: %w", it.Path, err)
+		}
+	}
+	return nil
+}
+
+// writer is a side on which files can be put together.
+type writer interface {
+	// Write makes a file below a stage's tree, with its directories, or replaces it. The time is in ns.
+	Write(tree, path string, mtime int64, fill func(io.Writer) error) error
+}
+
+func (it *item) write(ctx context.Context, w io.Writer) error {
+	for _, p := range it.parts {
+		var in io.Reader = &rangeReader{ctx: ctx, side: p.side, file: p.file, off: p.off, end: p.end}
+		if p.side == nil {
+			if _, err := w.Write(p.text); err != nil {
+				return err
+			}
+			continue
+		}
+		if n, err := io.Copy(w, in); err != nil {
+			return err
+		} else if n != p.end-p.off {
+			return fmt.Errorf("%s: %w", p.file, io.ErrUnexpectedEOF)
+		}
+	}
+	return nil
+}
+
+// fetch copies files of the source into the stage, hashing both ends while the bytes move.
+func (st *stage) fetch(ctx context.Context, p *plan, items []*item) (arrivals, error) {
+	var dirs []string
+	if p.src.kept == nil {
+		dirs = p.newDirs
+	}
+	if len(items)+len(dirs) == 0 {
+		return arrivals{}, nil
+	}
+	want := entriesOf(items)
+	there, err := st.landing(ctx, p, want)
+	if err != nil {
+		return arrivals{}, err
+	}
+	copying, stop := context.WithCancel(ctx)
+	defer stop()
+	err = together(
+		func() error { return st.copyFiles(copying, p, want, dirs, there.add) },
+		func() error {
+			err := st.hashSource(ctx, p, items)
+			if err != nil {
+				stop()
+			}
+			return err
+		})
+	got, herr := there.wait()
+	if err == nil {
+		err = herr
+	}
+	return got, err
+}
+
+// add puts files that have arrived beside, or in place of, those that are there. Their paths become those of the
+// source in memory too.
+func (st *stage) add(arrived, src verify.Manifest) {
+	arrived.SharePaths(src)
+	for i := range arrived {
+		arrived[i].Class = st.classes.Class(arrived[i].Path)
+	}
+	if len(st.files) == 0 {
+		st.files = arrived
+		return
+	}
+	var all verify.Manifest
+	verify.Join(st.files, arrived, func(old, fresh *verify.Entry) {
+		if fresh == nil {
+			fresh = old
+		}
+		all = append(all, *fresh)
+	})
+	st.files = all
+}
+
+// copyFiles runs rsync over exactly the wanted paths.
+func (st *stage) copyFiles(ctx context.Context, p *plan, want []*verify.Entry, dirs []string, done func(string)) error {
+	streams := split(want, st.o.Streams)
+	streams[0] = append(streams[0], dirs...)
+	total := totalSize(want)
+	basis := st.earlier
+	if p.dst.survey.Exists {
+		basis = append([]string{p.dst.survey.Live}, basis...)
+	}
+	stats, err := runStreams(ctx, remote.Transfer{
+		From: p.src.side.Endpoint(), To: st.dst.Endpoint(),
+		FromDir: p.src.survey.Live, ToDir: st.tree,
+		Basis:      basis,
+		PartialDir: statePath(st.dst, "stage", st.key, "partial"),
+		Bwlimit:    st.bwlimit(),
+		Stall:      stallTimeout,
+		Small:      total/int64(len(want)+1) < smallFile, TrustSender: len(want) > manyFiles && st.trustSender(ctx),
+		Done:     func(it remote.Item) { done(it.Path) },
+		Progress: func(n int64) { st.o.Observe(Progressed{Phase: "transfer", Done: n, Total: total, Files: len(want)}) },
+		Command:  st.ranRsync,
+	}, streams)
+	st.cost.sent += stats.Sent
+	st.cost.received += stats.Received
+	var rs *remote.RsyncError
+	if errors.As(err, &rs) && rs.Vanished() {
+		return nil // the next look at the source decides
+	}
+	return err
+}
+
+func (c *command) bwlimit() string {
+	if c.asked.Bwlimit != "" {
+		return c.asked.Bwlimit
+	}
+	return c.o.Bwlimit
+}
+
+// smallFile is below which a file is no progress worth telling in parts.
+const smallFile = 1 << 20
+
+// manyFiles is how many a transfer has at least before rsync's checks of names, n*n of them, take noticeable time.
+const manyFiles = 1000
+
+// trustSender reports whether the local rsync knows --trust-sender (since 3.2.5, rsync's NEWS). Nothing rests on the
+// trust: what is received lands in a private stage and is held against the plan, name by name and by content.
+func (p *Pair) trustSender(ctx context.Context) bool {
+	v, err := p.localRsync(ctx)
+	return err == nil && !v.Openrsync && !v.Less(remote.Version{Major: 3, Minor: 2, Patch: 5}) // else the transfer shows why
+}
+
+// stallTimeout ends an rsync that shows no sign of life. Its own --timeout does not fire on a stalled pull, and a
+// long delta computation is silent.
+const stallTimeout = 10 * time.Minute
+
+// hashSource completes the source's digests of incoming files.
+func (st *stage) hashSource(ctx context.Context, p *plan, items []*item) error {
+	var unread []*verify.Entry
+	levels := p.how.modes.levels()
+	for _, it := range items {
+		if (it.origin == fetch || it.origin == restore) && levels[it.Class] == verify.Content && !it.Digest.Known() {
+			unread = append(unread, it.Entry)
+		}
+	}
+	return st.hash(ctx, p.src, unread, p.how.algorithm)
+}
+
+// list lists what has arrived and completes its digests: those taken while the files landed hold where the stamp shows
+// that nothing has touched the file since; everything else is read again.
+func (st *stage) list(ctx context.Context, p *plan, got arrivals) error {
+	found, err := listTree(ctx, st.dst, st.tree)
+	if err != nil {
+		return err
+	}
+	snap := &snapshot{side: st.dst, survey: &survey{Live: st.tree}}
+	snap.sort(found, st.classes)
+	snap.files.SharePaths(p.src.files)
+	snap.files.Learn(got.stamped)
+	snap.files.LearnRead(got.read)
+	snap.files.Learn(st.files)
+	levels := p.how.modes.levels()
+	var unread []*verify.Entry
+	for _, e := range unknown(snap.files) {
+		if levels[e.Class] == verify.Content {
+			unread = append(unread, e)
+		}
+	}
+	if err := st.hash(ctx, snap, unread, p.how.algorithm); err != nil {
+		return err
+	}
+	st.files = snap.files
+	return nil
+}

@@ -1,0 +1,159 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/dnadesign-maintainers/usr/verify"
+)
+
+// comparedLogs is how two event logs compared, to be asked again only if one of them was touched.
+type comparedLogs struct {
+	local, remote verify.Entry
+	order         logOrder
+}
+
+// logOrder compares the two event logs, which only ever grow, where that can matter.
+func (c *command) logOrder(ctx context.Context, v view) (logOrder, error) {
+	if !v.local.present() || !v.remote.present() {
+		return logsEqual, nil
+	}
+	l, r := v.local.files.Find(eventsPath), v.remote.files.Find(eventsPath)
+	if l != nil && r != nil && verify.SameStamp(l, &c.logs.local) && verify.SameStamp(r, &c.logs.remote) {
+		return c.logs.order, nil
+	}
+	order, err := compareLogs(ctx, v)
+	if err == nil && l != nil && r != nil {
+		c.logs = comparedLogs{local: *l, remote: *r, order: order}
+	}
+	return order, err
+}
+
+func compareLogs(ctx context.Context, v view) (logOrder, error) {
+	l, r := v.local.files.Find(eventsPath), v.remote.files.Find(eventsPath)
+	switch {
+	case l == nil && r == nil:
+		return logsEqual, nil
+	case l == nil || (r != nil && l.Size == 0 && r.Size > 0):
+		return logsLocalShorter, nil
+	case r == nil || (r.Size == 0 && l.Size > 0):
+		return logsRemoteShorter, nil
+	}
+	n := min(l.Size, r.Size)
+	if v.how.algorithm == "" { // no host can hash: then sizes speak
+		n = 0
+	}
+	var dl, dr verify.Digest
+	err := together(
+		func() (err error) { dl, err = prefix(ctx, v.local, l, v.how.algorithm, n); return err },
+		func() (err error) { dr, err = prefix(ctx, v.remote, r, v.how.algorithm, n); return err })
+	if err != nil {
+		return 0, err
+	}
+	switch {
+	case dl != dr:
+		return logsForked, nil
+	case l.Size < r.Size:
+		return logsLocalShorter, nil
+	case l.Size > r.Size:
+		return logsRemoteShorter, nil
+	}
+	return logsEqual, nil
+}
+
+func prefix(ctx context.Context, s *snapshot, e *verify.Entry, algorithm string, n int64) (verify.Digest, error) {
+	if n == 0 || (e.Size == n && e.Digest.Known()) {
+		return e.Digest, nil
+	}
+	return s.side.HashPrefix(ctx, s.survey.Live+"/"+e.Path, algorithm, n)
+}
+
+// tornLog is the item of the source's event log if that was copied in the middle of somebody's line and has moved on
+// since.
+func (st *stage) tornLog(ctx context.Context, p *plan, before *snapshot) (*item, error) {
+	staged, src := st.files.Find(eventsPath), p.incoming(eventsPath)
+	if staged == nil || src == nil || src.origin != fetch || staged.Size == 0 || staged.Digest != src.Digest || before.shows(src.Entry) {
+		return nil, nil
+	}
+	last, err := st.dst.ReadRange(ctx, st.tree+"/"+eventsPath, -1, 1)
+	if err != nil || string(last) == "\n" {
+		return nil, err
+	}
+	return src, nil
+}
+
+// acceptLog takes a staged event log that is a prefix of the source's for the source's: writers append to it without
+// the dataset lock. Only whole lines count, and what grew before the lock is caught up once.
+func (st *stage) acceptLog(ctx context.Context, p *plan, round int) error {
+	staged, it, dst := st.files.Find(eventsPath), p.incoming(eventsPath), p.dst.files.Find(eventsPath)
+	if staged == nil || it == nil || it.origin != fetch || !staged.Digest.Known() {
+		return nil
+	}
+	src := it.Entry
+	switch {
+	case staged.Digest == src.Digest && staged.Size == src.Size, round == 0 && staged.Size < src.Size:
+		return nil
+	case dst != nil && staged.Size < dst.Size && !p.how.modes.Force:
+		return nil
+	}
+	last, err := st.dst.ReadRange(ctx, st.tree+"/"+eventsPath, -1, 1)
+	if err != nil || string(last) != "\n" {
+		return err
+	}
+	d, err := p.src.side.HashPrefix(ctx, p.src.survey.Live+"/"+eventsPath, p.how.algorithm, staged.Size)
+	if err == nil && d == staged.Digest {
+		src.Size, src.Mtime, src.Digest, src.Ctime = staged.Size, staged.Mtime, d, 0 // as of then; never cached
+	}
+	return err
+}
+
+// proveEvents reads the lines that the destination's event log gains: each must be an event. A forced transfer takes
+// them as they are, with a warning.
+func (t *proven) proveEvents(ctx context.Context) error {
+	p := t.plan
+	staged, old, it := t.stage.files.Find(eventsPath), p.dst.files.Find(eventsPath), p.incoming(eventsPath)
+	if it == nil || it.origin == restore || staged == nil || p.how.modes.levels()[verify.Events] != verify.Content {
+		return nil
+	}
+	in := &rangeReader{ctx: ctx, side: t.dst, file: t.tree + "/" + eventsPath, end: staged.Size}
+	if t.dst.Endpoint().Host != "" { // the same bytes, and here
+		in.side, in.file = p.src.side, p.src.survey.Live+"/"+eventsPath
+	}
+	var known int64                                                 // lines that are not read again
+	if old != nil && old.Size < staged.Size && !p.how.modes.Force { // history was found to hold: the rest is new
+		in.off, known = old.Size, max(p.dst.survey.EventLines, 0)
+	}
+	_, err := verify.CheckEvents(in)
+	var bad *verify.EventError
+	if errors.As(err, &bad) {
+		bad.Line += known
+	}
+	if bad != nil && p.how.modes.Force {
+		t.warn("%v", err)
+		return nil
+	}
+	return err
+}
+
+// rangeReader reads a part of a side's file.
+type rangeReader struct {
+	ctx      context.Context
+	side     side
+	file     string
+	off, end int64
+}
+
+func (r *rangeReader) Read(b []byte) (int, error) {
+	const most = 1 << 20
+	n := min(int64(len(b)), r.end-r.off, most)
+	if n <= 0 {
+		return 0, io.EOF
+	}
+	got, err := r.side.ReadRange(r.ctx, r.file, r.off, n)
+	if err == nil && len(got) == 0 {
+		err = io.EOF
+	}
+	r.off += int64(len(got))
+	return copy(b, got), err
+}

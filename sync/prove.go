@@ -1,0 +1,193 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+
+	"github.com/dnadesign-maintainers/usr/verify"
+)
+
+// proven is a stage that holds the whole new tree, every file of it held against what the plan expects. Only complete
+// makes one, under the locks; nothing else can be promoted. A plan that changes nothing is trivially proven.
+type proven struct {
+	*stage
+	plan  *plan           // made under the locks
+	files verify.Manifest // the new tree: staged files as they were proved, kept ones as they stand in live
+}
+
+// complete turns the stage into the whole new tree: what does not change is linked from live, what left the plan since
+// it was staged is dropped; then every file is held against what it must be, and made durable.
+func (st *stage) complete(ctx context.Context, p *plan, listed verify.Manifest) (*proven, error) {
+	dropped, err := st.dropStale(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if dropped || !p.keepsNothing() {
+		listed = nil
+	}
+	if err := st.o.Observe.step(StepLink, func() error { return st.keep(ctx, p) }); err != nil {
+		return nil, err
+	}
+	t := &proven{stage: st, plan: p, files: st.expected(p)}
+	if err := st.o.Observe.step(StepVerify, func() error { return t.prove(ctx, listed) }); err != nil {
+		return nil, err
+	}
+	err = st.o.Observe.step(StepFlush, func() error { return st.dst.Flush(ctx, st.tree) })
+	return t, err
+}
+
+// keep links what stays from live. Of the files that writers change in place the generation gets copies, so that live
+// keeps the inode, and with it every writer that has the file open.
+func (st *stage) keep(ctx context.Context, p *plan) error {
+	live := p.dst.survey.Live
+	err := st.dst.Link(ctx, live, st.tree, p.kept())
+	if err == nil {
+		var inPlace []string
+		for i := range p.items {
+			if p.items[i].origin == keep && p.items[i].Class.InPlace() {
+				inPlace = append(inPlace, p.items[i].Path)
+			}
+		}
+		err = st.dst.Copy(ctx, live, statePath(st.dst, "stage", st.key, st.run, "copies"), inPlace)
+	}
+	if errors.Is(err, fs.ErrNotExist) { // removed without the lock since it was listed
+		return &movedError{paths: []string{err.Error()}}
+	}
+	return err
+}
+
+// dropStale removes staged files that the plan no longer wants, and reports whether there were any.
+func (st *stage) dropStale(ctx context.Context, p *plan) (dropped bool, err error) {
+	st.files = slices.DeleteFunc(st.files, func(e verify.Entry) bool {
+		stale := p.incoming(e.Path) == nil
+		if stale && err == nil {
+			dropped = true
+			err = st.dst.Remove(ctx, st.tree+"/"+e.Path)
+		}
+		return stale
+	})
+	return dropped, err
+}
+
+// expected is the new tree.
+func (st *stage) expected(p *plan) verify.Manifest {
+	if len(st.files) == len(p.items) {
+		return st.files
+	}
+	all := make(verify.Manifest, 0, len(p.items))
+	for i := range p.items {
+		if it := &p.items[i]; it.origin == keep {
+			all = append(all, *it.Entry)
+		} else if have := st.files.Find(it.Path); have != nil {
+			all = append(all, *have)
+		}
+	}
+	return all
+}
+
+// prove holds the complete stage against the plan, file by file.
+func (t *proven) prove(ctx context.Context, listed verify.Manifest) error {
+	found := proof{t: t, seen: make([]bool, len(t.files))}
+	if err := t.walk(ctx, listed, found.look); err != nil {
+		return err
+	}
+	if err := found.verdict(); err != nil {
+		return err
+	}
+	if err := t.proveEvents(ctx); err != nil {
+		return err
+	}
+	if err := t.proveTable(ctx); err != nil {
+		return err
+	}
+	return t.dst.SetDirs(ctx, t.tree, dirsToMend(sorted(found.dirs), t.plan.dst.dirs))
+}
+
+// walk visits what is in the stage, by the listing that was made of it if there is one.
+func (t *proven) walk(ctx context.Context, listed verify.Manifest, visit func(verify.Entry)) error {
+	if listed == nil {
+		return t.dst.Walk(ctx, t.tree, visit)
+	}
+	for _, e := range listed {
+		visit(e)
+	}
+	return nil
+}
+
+// proof holds what is found in the stage against what the new tree is to be.
+type proof struct {
+	t            *proven
+	seen         []bool // of the new tree, by index
+	dirs         verify.Manifest
+	wrong, moved []string // moved are live's own files, which somebody wrote to without the lock
+}
+
+func (c *proof) look(f verify.Entry) {
+	if f.Kind == verify.Directory {
+		c.dirs = append(c.dirs, f)
+		return
+	}
+	p := c.t.plan
+	incoming := p.incoming(f.Path) != nil
+	i, found := c.t.files.Index(f.Path)
+	if found {
+		c.seen[i] = true
+	}
+	switch {
+	case found && f.Kind == verify.File && untouched(&f, &c.t.files[i]) && (!incoming || f.Ctime == c.t.files[i].Ctime):
+	case !incoming && p.dst.files.Find(f.Path) != nil:
+		c.moved = append(c.moved, f.Path)
+	default:
+		c.wrong = append(c.wrong, f.Path)
+	}
+}
+
+func (c *proof) verdict() error {
+	for i, seen := range c.seen {
+		if !seen {
+			c.wrong = append(c.wrong, c.t.files[i].Path)
+		}
+	}
+	slices.Sort(c.wrong)
+	slices.Sort(c.moved)
+	if len(c.wrong) > 0 {
+		return &MismatchError{Paths: c.wrong}
+	}
+	if len(c.moved) > 0 {
+		return &movedError{paths: c.moved}
+	}
+	return nil
+}
+
+// untouched reports whether an inode is still what it was. Linking moves the change time of a kept file, and nothing
+// of ours writes to it, so its change time is left out; an incoming file must show every stamp.
+func untouched(f, w *verify.Entry) bool {
+	return f.Dev == w.Dev && f.Ino == w.Ino && f.Size == w.Size && f.Mtime == w.Mtime
+}
+
+func sorted(m verify.Manifest) verify.Manifest {
+	slices.SortFunc(m, verify.ComparePaths)
+	return m
+}
+
+// dirsToMend lists directories of the new tree whose mode or group differs from that of the ones they replace.
+func dirsToMend(fresh, live verify.Manifest) []verify.Entry {
+	var out []verify.Entry
+	verify.Join(fresh, live, func(f, l *verify.Entry) {
+		if f != nil && l != nil && (f.Mode != l.Mode || f.Gid != l.Gid) {
+			out = append(out, verify.Entry{Path: f.Path, Mode: l.Mode, Gid: l.Gid})
+		}
+	})
+	return out
+}
+
+// proveTable proves the staged primary by its footer, where the mode asks for that.
+func (t *proven) proveTable(ctx context.Context) error {
+	if t.plan.incoming(primaryPath) == nil {
+		return nil
+	}
+	staged := &snapshot{side: t.dst, survey: &survey{Live: t.tree}, files: t.stage.files}
+	return t.sameFooter(ctx, t.plan.how.modes, t.plan.src, staged)
+}

@@ -1,0 +1,135 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/dnadesign-maintainers/usr/verify"
+)
+
+// record ends a transaction that was promoted: late changes, common base, journal, surplus generations and stages, hash
+// cache, log. What was promoted is reported as promoted, whatever fails here: that is a warning, and the next command
+// does what is left.
+func (c *command) record(ctx context.Context, claim *claim, l *locks, done *promoted) *Report {
+	t := done.tree
+	ctx = context.WithoutCancel(ctx)
+	if err := c.settle(ctx, claim, done); err != nil {
+		c.warn("the new tree is in place, but not everything could be tidied up; the next command does that: %v", err)
+	} else if err := c.o.Observe.step(StepRestamp, func() error { return c.restamp(ctx, t) }); err != nil {
+		c.warn("cannot look at the new tree for the hash cache: %v", err)
+	}
+	l.release()
+	return c.logged(c.finish(done.report))
+}
+
+// settle brings late changes in, makes the pending base common before the journal goes, and clears what is left over.
+func (c *command) settle(ctx context.Context, claim *claim, done *promoted) error {
+	t := done.tree
+	err := c.o.Observe.step(StepRecord, func() error {
+		c.carryIn(ctx, t)
+		return c.store.settleRun(c.id, t.run, true)
+	})
+	if err != nil {
+		return err
+	}
+	return c.o.Observe.step(StepSettle, func() error {
+		if t.plan.spent != "" {
+			if err := claim.dst.Remove(ctx, statePath(claim.dst, "generations", c.key, t.plan.spent)); err != nil {
+				return err
+			}
+		}
+		if err := claim.dst.Settle(ctx, c.key, c.keepAtLeast(t.plan)); err != nil {
+			return err
+		}
+		return claim.dst.Remove(ctx, statePath(claim.dst, "stage", c.key))
+	})
+}
+
+// keepAtLeast is how many generations are kept: what an undo replaces is kept in any case.
+func (c *command) keepAtLeast(p *plan) int {
+	if p.src.kept != nil {
+		return max(1, c.o.KeepGenerations)
+	}
+	return c.o.KeepGenerations
+}
+
+// restamp learns the change times that links and removals have moved, for the inodes that live shares with others, while
+// the lock is still held.
+func (c *command) restamp(ctx context.Context, t *proven) error {
+	fresh, err := c.stamped(ctx, t)
+	if err != nil {
+		return err
+	}
+	v := t.plan.view
+	if t.plan.direction == Push {
+		v.remote = fresh
+	} else {
+		v.local = fresh
+	}
+	c.remember(v)
+	return nil
+}
+
+// stamped is the new live tree with the stamps that it has now. Where nothing was kept no inode has got or lost a
+// name since it was proved, so that it need not be listed once more.
+func (c *command) stamped(ctx context.Context, t *proven) (*snapshot, error) {
+	live, provedAfter := t.plan.dst.survey.Live, t.plan.dst.survey.Now
+	if t.plan.keepsNothing() && t.files.CountSettled(provedAfter) == len(t.files) {
+		return &snapshot{side: t.dst, survey: &survey{Live: live, Exists: true, Now: provedAfter}, files: t.files}, nil
+	}
+	fresh, err := c.lookAt(ctx, t.dst, c.id, nil)
+	if err != nil {
+		return nil, err
+	}
+	verify.Join(fresh.files, t.files, func(f, w *verify.Entry) {
+		if f != nil && w != nil && untouched(f, w) {
+			f.Digest = w.Digest
+		}
+	})
+	return fresh, nil
+}
+
+// remember saves the digests of both sides. Failing to is worth a word, no more.
+func (c *command) remember(v view) {
+	for _, side := range []struct {
+		snap   *snapshot
+		remote string
+	}{{v.local, ""}, {v.remote, c.remoteName()}} {
+		if side.snap == nil || side.snap.kept != nil {
+			continue
+		}
+		if err := c.store.remember(side.snap, c.id, side.remote, v.how.algorithm); err != nil && !errors.Is(err, os.ErrPermission) {
+			c.warn("cannot write the hash cache: %v", err)
+		}
+	}
+}
+
+// finish completes a report with what the whole command cost.
+func (c *command) finish(r *Report) *Report {
+	r.Took = c.o.Now().Sub(c.cost.began) - c.cost.asking
+	r.Sent, r.Received, r.LockHeld = c.cost.sent, c.cost.received, c.cost.lockHeld
+	r.Executions = int(c.executions.Load())
+	return r
+}
+
+// logged adds the line of a success to the log. What was done stays done if that fails, which is reported.
+func (c *command) logged(r *Report) *Report {
+	if err := c.store.log(c.logEntry(r)); err != nil {
+		c.warn("cannot write the log: %v", err)
+	}
+	return r
+}
+
+func (c *command) logEntry(r *Report) LogEntry {
+	e := LogEntry{Time: c.o.Now().UTC(), Action: r.Action, Dataset: r.Dataset, Remote: r.Remote, State: r.State,
+		Relation: r.Relation, Fingerprint: r.Print.Local, Generation: r.Generation, Seconds: r.Took.Seconds(),
+		Forced: c.asked.Force}
+	for _, cl := range r.Classes {
+		e.Added += cl.Added
+		e.Modified += cl.Modified
+		e.Deleted += cl.Deleted
+		e.Bytes += cl.Bytes
+	}
+	return e
+}
