@@ -287,21 +287,28 @@ restore() {
   elif [ "$tree" != 0 ]; then mvt "$T" "$live"; harden "${live%/*}" # exchanged, and then the new tree was deleted
   fi
 }
-do_settle() { # root key keep: a tree that is about to go is renamed first, so that no generation is part of itself
+do_settle() { # root key keep spared...: a tree that is about to go is renamed first, so that no generation is part of itself
   held "$1" "$2"; paths "$1" "$2" -
   [ ! -e "$J" ] || { rm -f -- "$J"; harden "$S/journal"; }
+  stage=$S/stage/$2 keep=$3
+  shift 3
+  spared=" $* " whole=0
   set +f
-  whole=0
-  for d in "$G"/*/; do [ ! -d "${d}tree" ] || whole=$((whole + 1)); done
   for d in "$G"/*/; do
     d=${d%/}
+    case $spared in *" ${d##*/} "*) continue;; esac
+    [ ! -d "$d/tree" ] || whole=$((whole + 1))
+  done
+  for d in "$G"/*/; do
+    d=${d%/}
+    case $spared in *" ${d##*/} "*) continue;; esac
     [ -d "$d" ] || continue
     if [ -d "$d/tree" ]; then
-      [ $whole -gt "$3" ] || continue
+      [ $whole -gt "$keep" ] || continue
       whole=$((whole - 1))
       mvt "$d/tree" "$d/gone"
     fi
     erase "$d"
   done
-  rmdir -- "$S/stage/$2/partial" "$S/stage/$2" "$G" 2>/dev/null || :
+  rmdir -- "$stage/partial" "$stage" "$G" 2>/dev/null || :
 }

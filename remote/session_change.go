@@ -193,9 +193,11 @@ func (s *Session) Recover(ctx context.Context, root, key string) (run string, fo
 	return run, forward, err
 }
 
-// Settle drops the journal and, oldest first, the generations beyond keep. Needs the claim.
-func (s *Session) Settle(ctx context.Context, root, key string, keep int) error {
-	return s.do(ctx, request{verb: "settle", args: []string{root, key, strconv.Itoa(max(keep, 0))}}, "settle "+escape(key), nil)
+// Settle drops the journal and, oldest first, the generations beyond keep. The spared runs stay and are not counted.
+// Needs the claim.
+func (s *Session) Settle(ctx context.Context, root, key string, keep int, spared ...string) error {
+	args := append([]string{root, key, strconv.Itoa(max(keep, 0))}, spared...)
+	return s.do(ctx, request{verb: "settle", args: args}, "settle "+escape(key), nil)
 }
 
 // Generation is a kept tree.

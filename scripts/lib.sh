@@ -59,6 +59,7 @@ package() {
     dnf:fish | dnf:b3sum) echo "epel-release $2" ;; # in order: the second comes from the first
     apt-get:cc) echo gcc libc6-dev ;;
     *:cc) echo gcc ;;
+    *:mkfs.ext4) echo e2fsprogs ;;
     dnf:shellcheck) echo epel-release ShellCheck ;;
     *) echo "$2" ;;
   esac

@@ -147,7 +147,7 @@ func (c *command) settleDead(ctx context.Context, s side) (found bool, err error
 	}
 	c.warn("%s: an earlier run (%s) was stopped while it switched trees: %s", s.Name(), r.Run, outcome)
 	if err = c.store.settleRun(c.id, r.Run, r.Forward); err == nil {
-		err = s.Settle(ctx, c.key, c.o.KeepGenerations)
+		err = c.prune(ctx, s, c.o.KeepGenerations)
 	}
 	return true, err
 }

@@ -206,7 +206,8 @@ func (f *fileTransfer) fetch(ctx context.Context, p *plan, dir string) error {
 			p.src.files = fresh.files
 			return f.sameFooter(ctx, p.how.modes, fresh, staged)
 		}
-		if moving := !verify.SameStamp(&fresh.files[0], &before); !moving || round == maxRounds {
+		moving := !verify.SameStamp(&fresh.files[0], &before) || !verify.Fine(before.Ctime)
+		if !moving || round == maxRounds {
 			return &MismatchError{Paths: []string{before.Path}, Moving: moving}
 		}
 		p.src.files = fresh.files

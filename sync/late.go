@@ -49,6 +49,10 @@ func (c *command) carryIn(ctx context.Context, t *proven) {
 	}
 }
 
+// replaced reports whether another file has come under an old name; of those that writers change in place the old tree
+// has copies.
+func replaced(o, was *verify.Entry) bool { return o.Ino != was.Ino && !was.Class.InPlace() }
+
 // lateChanges lists what the old tree has become since it was listed as live.
 func lateChanges(ctx context.Context, p *plan, tree string) (l late, err error) {
 	carried := map[string]bool{}
@@ -61,7 +65,7 @@ func lateChanges(ctx context.Context, p *plan, tree string) (l late, err error) 
 		case o.Kind != verify.File || carried[o.Path]:
 		case was == nil && path.Base(o.Path) != lockFile:
 			l.added = append(l.added, o.Path)
-		case was == nil || (o.Size == was.Size && o.Mtime == was.Mtime):
+		case was == nil || (o.Size == was.Size && o.Mtime == was.Mtime && (verify.Unique(was.Mtime, p.dst.survey.Now) || !replaced(&o, was))):
 		case it != nil && it.origin == keep && o.Ino != was.Ino:
 			l.changed = append(l.changed, o.Path)
 		default:

@@ -137,13 +137,13 @@ func moveDurably(from, to string) error {
 	return syncDirs(filepath.Dir(to), filepath.Dir(from))
 }
 
-func (s *localSide) Settle(ctx context.Context, key string, keep int) error {
+func (s *localSide) Settle(ctx context.Context, key string, keep int, spared ...string) error {
 	err := errors.Join(ctx.Err(), s.needClaim(key))
 	if err == nil {
 		err = s.dropJournal(key)
 	}
 	if err == nil {
-		err = s.prune(key, keep)
+		err = s.prune(key, keep, spared)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot settle %s on %s: %w", key, s.name, err)
@@ -151,9 +151,9 @@ func (s *localSide) Settle(ctx context.Context, key string, keep int) error {
 	return nil
 }
 
-// prune removes the oldest generations, and remains of earlier prunings. A tree that is about to go is renamed
+// prune removes the oldest generations but for the spared ones, and remains of earlier prunings. A tree that is about to go is renamed
 // first, so that no generation is ever a part of itself.
-func (s *localSide) prune(key string, keep int) error {
+func (s *localSide) prune(key string, keep int, spared []string) error {
 	runs, err := subdirs(s.generationsPath(key))
 	if err != nil {
 		return err
@@ -162,7 +162,8 @@ func (s *localSide) prune(key string, keep int) error {
 	if err != nil {
 		return err
 	}
-	kept := whole[max(0, len(whole)-max(0, keep)):]
+	whole = slices.DeleteFunc(whole, func(run string) bool { return slices.Contains(spared, run) })
+	kept := append(whole[max(0, len(whole)-max(0, keep)):], spared...)
 	for _, run := range runs {
 		if slices.Contains(kept, run) {
 			continue

@@ -24,7 +24,7 @@ func (c *command) logOrder(ctx context.Context, v view) (logOrder, error) {
 		return c.logs.order, nil
 	}
 	order, err := compareLogs(ctx, v)
-	if err == nil && l != nil && r != nil {
+	if err == nil && l != nil && r != nil && verify.Unique(l.Ctime, v.local.survey.Now) && verify.Unique(r.Ctime, v.remote.survey.Now) {
 		c.logs = comparedLogs{local: *l, remote: *r, order: order}
 	}
 	return order, err

@@ -147,10 +147,10 @@ func (s *snapshot) sort(listing verify.Manifest, classes *verify.Classifier) {
 	}
 }
 
-// shows reports whether the snapshot has the very inode state of an entry of a later one.
+// shows reports whether the snapshot has the very inode state of an entry of a later one, as far as stamps can tell.
 func (s *snapshot) shows(e *verify.Entry) bool {
 	was := s.files.Find(e.Path)
-	return was != nil && verify.SameStamp(was, e)
+	return was != nil && verify.SameStamp(was, e) && verify.Unique(was.Ctime, s.survey.Now)
 }
 
 func (s *snapshot) add(e verify.Entry) {

@@ -25,16 +25,17 @@ func (c *command) promote(ctx context.Context, d deed, claim *claim, l *locks, t
 	if err != nil {
 		return nil, err
 	}
-	if t.plan.dst.survey.Exists && c.keepAtLeast(t.plan) > 0 {
-		r.Generation = t.run
-	}
 	r.Print = prints(t)
 	done := &promoted{tree: t, report: r}
 	pended, err := d.pend(t)
 	if err != nil {
 		return nil, err
 	}
-	line, err := json.Marshal(t.info(d, pended))
+	info := t.info(d, pended)
+	if t.plan.dst.survey.Exists && (c.keepAtLeast(t.plan) > 0 || info.Forced) {
+		r.Generation = t.run
+	}
+	line, err := json.Marshal(info)
 	if err != nil {
 		return nil, err
 	}
@@ -79,13 +80,16 @@ type generationInfo struct {
 	After   string    `json:"fingerprint_after"`  // of the tree that replaced it, likewise
 	Stamps  string    `json:"stamps_after"`       // the same by sizes and time stamps, which are always known
 	Base    string    `json:"base,omitempty"`     // run of the common base once this tree was replaced
+	Forced  bool      `json:"forced,omitempty"`   // replaced by force, or by an undo in the wake of that
 }
 
 func (t *proven) info(d deed, pended bool) generationInfo {
 	info := generationInfo{Run: t.run, Action: d.action, Dataset: t.id, Remote: t.remoteName(), Time: t.o.Now().UTC(),
-		Hash: t.plan.how.algorithm, Before: fingerprint(t.plan.dst.files), After: fingerprint(t.files), Stamps: stamps(t.files)}
+		Hash: t.plan.how.algorithm, Before: fingerprint(t.plan.dst.files), After: fingerprint(t.files), Stamps: stamps(t.files),
+		Forced: t.plan.how.modes.Force}
 	if old := t.plan.src.kept; old != nil {
 		info.Remote = old.Remote
+		info.Forced = info.Forced || old.Forced // a second undo replaces what the force had replaced
 	}
 	if pended {
 		info.Base = t.run

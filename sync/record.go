@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"time"
 
 	"github.com/dnadesign-maintainers/usr/verify"
 )
@@ -39,7 +40,7 @@ func (c *command) settle(ctx context.Context, claim *claim, done *promoted) erro
 				return err
 			}
 		}
-		if err := claim.dst.Settle(ctx, c.key, c.keepAtLeast(t.plan)); err != nil {
+		if err := c.prune(ctx, claim.dst, c.keepAtLeast(t.plan)); err != nil {
 			return err
 		}
 		return claim.dst.Remove(ctx, statePath(claim.dst, "stage", c.key))
@@ -78,17 +79,41 @@ func (c *command) stamped(ctx context.Context, t *proven) (*snapshot, error) {
 	if t.plan.keepsNothing() && t.files.CountSettled(provedAfter) == len(t.files) {
 		return &snapshot{side: t.dst, survey: &survey{Live: live, Exists: true, Now: provedAfter}, files: t.files}, nil
 	}
+	letStampsAge(ctx, t.files)
 	fresh, err := c.lookAt(ctx, t.dst, c.id, nil)
 	if err != nil {
 		return nil, err
 	}
 	verify.Join(fresh.files, t.files, func(f, w *verify.Entry) {
-		if f != nil && w != nil && untouched(f, w) {
+		if f != nil && w != nil && untouched(f, w) && verify.Unique(w.Mtime, provedAfter) {
 			f.Digest = w.Digest
 		}
 	})
 	return fresh, nil
 }
+
+// letStampsAge waits where stamps have whole seconds and much would have to be read again: files that have just got or
+// lost a name were touched by that, and are not trusted until their second is past.
+func letStampsAge(ctx context.Context, after verify.Manifest) {
+	var bytes int64
+	for i := range after {
+		if !verify.Fine(after[i].Ctime) {
+			bytes += after[i].Size
+		}
+	}
+	if bytes < worthWaiting {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(stampsAge):
+	}
+}
+
+const (
+	worthWaiting = 256 << 20 // a second or two of hashing, by every command that follows
+	stampsAge    = 2100 * time.Millisecond
+)
 
 // remember saves the digests of both sides. Failing to is worth a word, no more.
 func (c *command) remember(v view) {

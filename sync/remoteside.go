@@ -125,8 +125,8 @@ func (r *remoteSide) Promote(ctx context.Context, p promotion) error {
 	return r.s.Promote(ctx, r.root, remote.Promotion(p))
 }
 
-func (r *remoteSide) Settle(ctx context.Context, key string, keep int) error {
-	return r.s.Settle(ctx, r.root, key, keep)
+func (r *remoteSide) Settle(ctx context.Context, key string, keep int, spared ...string) error {
+	return r.s.Settle(ctx, r.root, key, keep, spared...)
 }
 
 func (r *remoteSide) Remove(ctx context.Context, dir string) error {

@@ -72,8 +72,9 @@ type side interface {
 	Flush(ctx context.Context, dir string) error
 	// Promote switches live to the staged tree under a journal. Needs claim and, where live exists, lock.
 	Promote(ctx context.Context, p promotion) error
-	// Settle drops the journal of a promotion and, oldest first, the generations beyond keep.
-	Settle(ctx context.Context, key string, keep int) error
+	// Settle drops the journal of a promotion and, oldest first, the generations beyond keep. The spared ones stay and
+	// are not counted.
+	Settle(ctx context.Context, key string, keep int, spared ...string) error
 	// Remove deletes a tree below S and nothing outside of it.
 	Remove(ctx context.Context, dir string) error
 	// Generations lists the kept trees of a dataset, newest first.

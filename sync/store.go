@@ -77,9 +77,13 @@ func (s store) basePath(id, remote string) string {
 	return filepath.Join(s.dir, "base", remote, stateKey(id))
 }
 
-// drifted tells whether a file has other bytes than the base under the same size and time stamp.
+// drifted tells whether a file has other bytes than the base under the same size and time stamp. Where stamps have
+// whole seconds a file may have been written a second time in the second that it shows.
 func (b *base) drifted(e *verify.Entry) bool {
 	if b == nil || e == nil {
+		return false
+	}
+	if !verify.Fine(e.Ctime) && !verify.Past(e.Mtime, e.Ctime) {
 		return false
 	}
 	old := b.Files.Find(e.Path)

@@ -63,7 +63,7 @@ func (c *command) table(ctx context.Context, snap *snapshot) (*verify.Table, err
 		seen = footer{}
 		seen.table, seen.err = tableOf(ctx, snap.side, snap.survey.Live+"/"+name)
 	}
-	if e != nil {
+	if e != nil && verify.Unique(e.Ctime, snap.survey.Now) {
 		seen.of = *e
 		c.footers[snap.side.Name()] = seen
 	}

@@ -44,7 +44,7 @@ func (m Manifest) LearnSettled(known Manifest, listedAt int64) {
 // that stands in the Ctime of read's entries: they are those of all inodes that nothing has touched since before that.
 func (m Manifest) LearnRead(read Manifest) {
 	Join(m, read, func(e, r *Entry) {
-		if e != nil && r != nil && !e.Digest.Known() && e.Ctime < r.Ctime-clockGrain {
+		if e != nil && r != nil && !e.Digest.Known() && Past(e.Ctime, r.Ctime) {
 			e.Digest = r.Digest
 		}
 	})
@@ -80,7 +80,7 @@ func (m Manifest) learn(known Manifest, trusted func(*Entry) bool) {
 // was last touched so long before listedAt (ns, the clock of the listed host) that a later touch cannot have left
 // the same time stamp. Git calls the others racily clean (Documentation/technical/racy-git).
 func (e *Entry) settled(listedAt int64) bool {
-	return e.Digest.Known() && e.Ctime < listedAt-clockGrain
+	return e.Digest.Known() && Past(e.Ctime, listedAt)
 }
 
 // CountSettled counts the entries that WriteSettled writes.
@@ -94,9 +94,28 @@ func (m Manifest) CountSettled(listedAt int64) int {
 	return n
 }
 
-// clockGrain is how coarse time stamps of files may be against the clock that date(1) shows: a kernel tick
-// (10 ms at HZ=100), taken twice.
-const clockGrain = 20e6
+// How coarse time stamps of files may be against the clock that date(1) shows, in ns.
+const (
+	fineGrain  = 20e6 // a kernel tick (10 ms at HZ=100), taken twice
+	wholeGrain = 2e9  // of FAT; ext3, HFS+ and Lustre have one second
+)
+
+// Fine tells whether a stamp has a fraction of a second. Where file systems or tools tell whole seconds no stamp has;
+// elsewhere one in millions is taken for such a one.
+func Fine(stamp int64) bool { return stamp%1e9 != 0 }
+
+// Past tells whether a stamp is so much older than the moment at (ns, the clock of the listed host) that whatever is
+// touched from then on gets another one.
+func Past(stamp, at int64) bool {
+	if Fine(stamp) {
+		return stamp < at-fineGrain
+	}
+	return stamp < at-wholeGrain
+}
+
+// Unique tells whether the stamp of a file that was listed at a moment speaks for its content: it has a fraction, or
+// a later change cannot fall into the same second.
+func Unique(stamp, listedAt int64) bool { return Fine(stamp) || Past(stamp, listedAt) }
 
 // Level is how closely two files of a class are held against each other.
 type Level uint8
