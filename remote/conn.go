@@ -46,13 +46,14 @@ const defaultWatchdog = 45 * time.Second
 // Conn is the one connection of a command to a host: one authentication, one remote shell (Session), and a socket
 // that rsync's ssh rides on (Endpoint). Its methods may be called from several goroutines.
 type Conn struct {
-	target  Target
-	o       Options
-	ssh     string // path of the program
-	ciphers string // of a new master; "" leaves them to ssh
-	dir     string // private directory of sockets, "" until it is needed
-	count   atomic.Int64
-	session *Session
+	target   Target
+	o        Options
+	ssh      string // path of the program
+	hostname string // what ssh's configuration makes of the host's name
+	ciphers  string // of a new master; "" leaves them to ssh
+	dir      string // private directory of sockets, "" until it is needed
+	count    atomic.Int64
+	session  *Session
 
 	mu     stdsync.Mutex // guards what follows
 	ways   []way         // not tried yet
@@ -152,6 +153,9 @@ func (c *Conn) Session() *Session { return c.session }
 
 // Target is what was asked for.
 func (c *Conn) Target() Target { return c.target }
+
+// Hostname is what ssh's configuration makes of the host's name: all aliases of a host have the same.
+func (c *Conn) Hostname() string { return c.hostname }
 
 // Executions is how many ssh processes this command has started, those that callers report by Count included.
 func (c *Conn) Executions() int { return int(c.count.Load()) + c.bulk.executions() }

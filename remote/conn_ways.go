@@ -46,8 +46,8 @@ func (c *Conn) findWays(ctx context.Context) ([]way, error) {
 	return append(ways, last), nil
 }
 
-// readConfiguration asks ssh what its configuration comes to: where the user's control socket is, "" for nowhere, and
-// for c.ciphers what a new master is to be told.
+// readConfiguration asks ssh what its configuration comes to: where the user's control socket is, "" for nowhere, for
+// c.hostname what an alias means, and for c.ciphers what a new master is to be told.
 func (c *Conn) readConfiguration(ctx context.Context) (socket string, err error) {
 	out, err := c.output(ctx, c.target.questionArgs())
 	if err != nil {
@@ -55,6 +55,8 @@ func (c *Conn) readConfiguration(ctx context.Context) (socket string, err error)
 	}
 	for line := range strings.Lines(out) {
 		switch name, value, _ := strings.Cut(strings.TrimSpace(line), " "); strings.ToLower(name) {
+		case "hostname":
+			c.hostname = strings.ToLower(value)
 		case "controlpath":
 			if value != "none" {
 				socket = value

@@ -42,6 +42,8 @@ last_line() { line=${1##*
 }; }
 do_survey() { # root id key, sum of a listing that need not be told again
   locate "$1"
+  put root "$real"
+  [ -z "$there" ] || put rootid "$(about %i "$near")"
   S=$1/.usr-sync state=$near
   [ ! -d "$S" ] || state=$S
   locate "$1/$2"

@@ -27,6 +27,8 @@ type Entry struct {
 
 // Survey is what one round trip tells of a dataset, but for the listing.
 type Survey struct {
+	Root       string // real path of the base directory, also if nothing is there
+	RootID     string // its inode number; "" if it is not there
 	Live       string // real path, also if nothing is there
 	Exists     bool
 	EventLines int64 // newlines in .events.log; -1 without one
@@ -105,6 +107,10 @@ func (v *Survey) set(name, value string) {
 		return n
 	}
 	switch name {
+	case "root":
+		v.Root = value
+	case "rootid":
+		v.RootID = value
 	case "live":
 		v.Live = value
 	case "exists":

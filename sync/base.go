@@ -9,12 +9,17 @@ import (
 // loadBase reads the common base, nil without one. A promotion that finished while its run died before it could record
 // the base left a pending one, which holds if the side that was promoted is exactly that: the other one was already.
 func (c *command) loadBase(v view) *base {
-	name := c.remote.Name()
-	b, err := c.store.base(c.id, name, v.how.algorithm)
+	at := v.remote.survey.Place
+	b, err := c.store.base(c.id, at, v.how.algorithm)
 	if err != nil {
 		c.warn("%v; going on without it", err)
 	}
-	if pending := c.store.pendingBase(c.id, name, v.how.algorithm); pending != nil {
+	if b == nil { // one of version 1 does not record its place, but a remote that is exactly that holds nothing else
+		if b = c.store.placelessBase(c.id, c.remote.Name(), v.how.algorithm); b != nil && !b.describes(v.remote) {
+			b = nil
+		}
+	}
+	if pending := c.store.pendingBase(c.id, at, v.how.algorithm); pending != nil {
 		if _, dst := v.ends(pending.Direction); pending.describes(dst) {
 			b = pending
 		}
@@ -50,7 +55,7 @@ func (b *base) describes(snap *snapshot) bool {
 // before recorded of them.
 func nextBase(run string, p *plan, after verify.Manifest) *base {
 	m := p.how.modes
-	next := &base{Run: run, Direction: p.direction}
+	next := &base{Place: p.remote.survey.Place, Run: run, Direction: p.direction}
 	for _, c := range synced {
 		if m.inScope(c) || p.base.covers(c) {
 			next.Classes = append(next.Classes, c)
@@ -79,18 +84,25 @@ func nextBase(run string, p *plan, after verify.Manifest) *base {
 
 // pendNext writes the common base of a pull or push down, to hold once it is promoted.
 func (c *command) pendNext(t *proven) (bool, error) {
-	return true, c.store.putPending(c.id, c.remote.Name(), t.plan.how.algorithm, nextBase(t.run, t.plan, t.files))
+	next := nextBase(t.run, t.plan, t.files)
+	return true, c.store.putPending(c.id, next.Place.name(), t.plan.how.algorithm, next)
 }
 
 // recordEqual makes the content of two equal sides their common base, unless it is already.
 func (c *command) recordEqual(p *plan) error {
-	name := c.remote.Name()
+	if p.base == nil && !p.how.modes.all() { // what it records of the other classes stands
+		p.base = c.loadBase(p.view)
+	}
 	next := nextBase(newRun(c.o.Now()), p, p.dst.files)
-	if next.Print != "" && next.Print == c.store.basePrint(c.id, name) {
+	name := next.Place.name()
+	if c.store.says(c.id, next) {
 		return c.store.dropPending(c.id, name)
 	}
-	if b := p.base; b != nil && slices.Equal(b.Classes, next.Classes) && sameContent(b.Files, next.Files) {
+	if b := p.base; b != nil && b.Place == next.Place && slices.Equal(b.Classes, next.Classes) && sameContent(b.Files, next.Files) {
 		return c.store.dropPending(c.id, name)
+	}
+	if run := c.store.placelessRun(c.id, c.remote.Name(), next); run != "" {
+		next.Run = run
 	}
 	if err := c.store.putPending(c.id, name, p.how.algorithm, next); err != nil {
 		return err

@@ -30,7 +30,8 @@ func (e *UnsafeError) Error() string {
 	return fmt.Sprintf("cannot transfer unsafe entries of %s: %s", e.Side, list(e.Paths))
 }
 
-// HistoryError means that the transfer would overwrite changes that the source does not know of.
+// HistoryError means that the transfer would overwrite changes that the source does not know of, or delete files that
+// it cannot be shown to have had.
 type HistoryError struct {
 	Relation    Relation
 	Direction   Direction
@@ -41,7 +42,10 @@ type HistoryError struct {
 
 func (e *HistoryError) Error() string {
 	why := "has changes that the source lacks: " + list(e.Disjoint)
-	if e.Relation == Diverged {
+	switch e.Relation {
+	case Unrelated:
+		why = "has files of its own, and no common history is known: " + list(e.Disjoint)
+	case Diverged:
 		why = "and the source both changed"
 		if len(e.Conflicting) > 0 {
 			why += ", conflicting: " + list(e.Conflicting)

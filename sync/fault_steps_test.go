@@ -79,7 +79,10 @@ func TestFaultWiderThanAgreed(t *testing.T) {
 			t.Errorf("asked %d times, %s", asked, rep.State)
 		}
 		asked = 0
-		m.Confirm = func(*sync.Report) error { asked++; return replaceFile(filepath.Join(r.src(), "new.txt"), "added meanwhile") }
+		m.Confirm = func(*sync.Report) error {
+			asked++
+			return replaceFile(filepath.Join(r.src(), "new.txt"), "added meanwhile")
+		}
 		r.must(replaceFile(filepath.Join(r.src(), extra), "changed again"))
 		rep, err = r.run(d, m)
 		r.must(err)

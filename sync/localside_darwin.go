@@ -2,6 +2,7 @@ package sync
 
 import (
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,6 +39,12 @@ func fsClock() int64 { return time.Now().UnixNano() }
 
 // cloneFile shares blocks on APFS, and takes mode and times along.
 func cloneFile(src, dst string) error { return unix.Clonefile(src, dst, unix.CLONE_NOFOLLOW) }
+
+// steadyInodes: FUSE programs, such as sshfs, may number inodes as they come.
+func steadyInodes(dir string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(dir, &st) == nil && !strings.Contains(unix.ByteSliceToString(st.Fstypename[:]), "fuse")
+}
 
 // newDirGroup is the group that mkdir gives below a directory: always the parent's.
 func newDirGroup(parent unix.Stat_t) (gid, setgid uint32) { return parent.Gid, 0 }

@@ -55,6 +55,12 @@ func fsClock() int64 {
 // cloneFile: copy_file_range(2), which io.Copy uses, shares blocks where the file system can.
 func cloneFile(src, dst string) error { return errors.ErrUnsupported }
 
+// steadyInodes: FUSE programs, such as sshfs, may number inodes as they come.
+func steadyInodes(dir string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(dir, &st) == nil && st.Type != unix.FUSE_SUPER_MAGIC
+}
+
 // newDirGroup is the group that mkdir gives below a directory, and whether it passes setgid on.
 func newDirGroup(parent unix.Stat_t) (gid, setgid uint32) {
 	if parent.Mode&unix.S_ISGID != 0 {

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -32,6 +33,7 @@ func (s *localSide) Survey(ctx context.Context, id, known string) (*survey, erro
 	if err == nil {
 		err = s.surveySpace(v)
 	}
+	v.Place = s.place()
 	if err != nil {
 		return nil, fmt.Errorf("cannot survey %s on %s: %w", id, s.name, err)
 	}
@@ -123,6 +125,15 @@ func (s *localSide) surveyState(v *survey, key string) error {
 		err = nil
 	}
 	return err
+}
+
+// place: where inode numbers are made up anew by each mount they identify nothing.
+func (s *localSide) place() place {
+	at := place{Dir: s.root}
+	if st, err := stat(s.root); err == nil && steadyInodes(s.root) {
+		at.Root = strconv.FormatUint(st.Ino, 10)
+	}
+	return at
 }
 
 func (s *localSide) surveySpace(v *survey) error {

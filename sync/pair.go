@@ -46,6 +46,7 @@ type Modes struct {
 	SkipSnapshots bool
 	Rehash        bool // trust no cached digest
 	Force         bool // overwrite what the other side does not know of
+	MaxDelete     DeleteLimit
 	DryRun        bool
 	StrictID      bool // a bootstrap pull wants a namespaced id
 	LockTimeout   time.Duration

@@ -210,7 +210,7 @@ func (p *plan) room(received verify.Manifest) error {
 	return nil
 }
 
-// allowed reports whether the state of the two sides lets a transfer go on.
+// allowed reports whether the state of the two sides, history and the bounds of deletions let a transfer go on.
 func (p *plan) allowed() error {
 	m := p.how.modes
 	if !p.src.present() {
@@ -228,24 +228,35 @@ func (p *plan) allowed() error {
 	if m.Force || len(p.changes) == 0 {
 		return nil
 	}
-	return p.refusedByHistory()
+	if err := p.overwrites(); err != nil {
+		return err
+	}
+	return p.withinBounds(m)
 }
 
-// refusedByHistory: what the destination changed on its own is not overwritten unasked. Damage is: no writer changes
-// bytes under the same size and time stamp, so that a transfer repairs them without being forced to.
-func (p *plan) refusedByHistory() error {
+// overwrites refuses to undo what the destination did on its own. Damage is repaired without being forced to: no writer
+// changes bytes under the same size and time stamp.
+func (p *plan) overwrites() error {
 	h := p.history
 	theirs, damaged, ahead := h.local, h.drift.Local, LocalAhead
 	if p.direction == Push {
 		theirs, damaged, ahead = h.remote, h.drift.Remote, LocalBehind
 	}
-	if h.relation != Diverged && h.relation != ahead {
+	relation := h.relation
+	switch relation {
+	case Diverged, ahead:
+	case Unrelated, LocalOnly, RemoteOnly: // what only the destination has is its own
+		if len(theirs) == 0 {
+			return nil
+		}
+		relation = Unrelated
+	default:
 		return nil
 	}
 	if len(damaged) > 0 && subset(theirs, damaged) && subset(h.clash, damaged) {
 		return nil
 	}
-	return &HistoryError{Relation: h.relation, Direction: p.direction, Side: p.dst.side.Name(), Conflicting: h.clash, Disjoint: theirs}
+	return &HistoryError{Relation: relation, Direction: p.direction, Side: p.dst.side.Name(), Conflicting: h.clash, Disjoint: theirs}
 }
 
 // blocking lists what has to stay at the destination and lies in a directory whose place a file is to take.

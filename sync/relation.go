@@ -33,32 +33,49 @@ type history struct {
 	drift                Sides[[]string] // changed there under the size and time stamp of the common base
 }
 
-// relate compares both sides path by path with their common base, as git does with a merge base. Where there is
-// no base the event logs alone speak, since they are append-only.
+// relate compares both sides path by path with their common base, as git does with a merge base. What the base does
+// not cover belongs to the side that has it, or to the one whose log continues the other's, since logs only grow.
 func relate(v view, b *base, logs logOrder, levels verify.Levels, inScope func(verify.Class) bool) history {
 	switch l, r := v.local.present(), v.remote.present(); {
 	case l && !r:
-		return history{relation: LocalOnly}
+		return history{relation: LocalOnly, remote: own(v.remote, v.local, b, levels, inScope)}
 	case r && !l:
-		return history{relation: RemoteOnly}
+		return history{relation: RemoteOnly, local: own(v.local, v.remote, b, levels, inScope)}
 	}
 	var h history
-	based := true
+	known := logs != logsEqual // something tells what was before
 	verify.Join(v.local.files, v.remote.files, func(l, r *verify.Entry) {
-		if any := either(l, r); !inScope(any.Class) || (l != nil && r != nil && levels.Compare(l, r) == verify.Same) {
+		any := either(l, r)
+		if !inScope(any.Class) || (l != nil && r != nil && levels.Compare(l, r) == verify.Same) {
 			return
-		} else if h.addDrift(l, r, b); any.Path == eventsPath {
+		}
+		h.addDrift(l, r, b)
+		switch {
+		case any.Path == eventsPath:
 			h.addLog(logs)
-		} else {
-			based = based && b.covers(any.Class)
+		case b.covers(any.Class):
+			known = true
 			h.add(any.Path, b.moved(l, any.Path, levels), b.moved(r, any.Path, levels))
+		case l == nil || r == nil:
+			h.add(any.Path, r == nil, l == nil)
+		default:
+			h.add(any.Path, logs == logsRemoteShorter, logs == logsLocalShorter)
 		}
 	})
-	if based {
-		h.relation = h.decide()
-		return h
+	if h.relation = h.decide(); h.relation != InSync && !known {
+		h.relation = Unrelated
 	}
-	return h.byLogs(logs)
+	return h
+}
+
+// own lists what a directory without a primary holds of its own.
+func own(s, other *snapshot, b *base, levels verify.Levels, inScope func(verify.Class) bool) (paths []string) {
+	verify.Join(s.files, other.files, func(e, o *verify.Entry) {
+		if e != nil && o == nil && inScope(e.Class) && (!b.covers(e.Class) || b.moved(e, e.Path, levels)) {
+			paths = append(paths, e.Path)
+		}
+	})
+	return paths
 }
 
 func either(a, b *verify.Entry) *verify.Entry {
@@ -106,18 +123,4 @@ func (h *history) decide() Relation {
 		return LocalBehind
 	}
 	return InSync
-}
-
-// byLogs is the relation of two copies that have not met before.
-func (h *history) byLogs(logs logOrder) history {
-	all := append(append(append([]string(nil), h.local...), h.remote...), h.clash...)
-	switch logs {
-	case logsLocalShorter:
-		return history{relation: LocalBehind, remote: all}
-	case logsRemoteShorter:
-		return history{relation: LocalAhead, local: all}
-	case logsForked:
-		return history{relation: Diverged, clash: all}
-	}
-	return history{relation: Unrelated, clash: all}
 }

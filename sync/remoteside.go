@@ -46,7 +46,8 @@ func (r *remoteSide) Survey(ctx context.Context, id, known string) (*survey, err
 		return nil, err
 	}
 	slices.Sort(v.Stages)
-	return &survey{Live: v.Live, Exists: v.Exists, Entries: verify.InOrder(m), EventLines: v.EventLines, Journal: v.Journal, Stages: v.Stages,
+	at := place{Host: r.conn.Hostname(), Dir: v.Root, Root: v.RootID}
+	return &survey{Place: at, Live: v.Live, Exists: v.Exists, Entries: verify.InOrder(m), EventLines: v.EventLines, Journal: v.Journal, Stages: v.Stages,
 		Partial: v.Partial, SameFS: v.SameFS, FreeBytes: v.FreeBytes, FreeInodes: v.FreeInodes, Now: v.Now,
 		Listing: v.Listing, Same: v.Same}, nil
 }

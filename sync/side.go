@@ -98,6 +98,7 @@ type side interface {
 
 // survey is what one round trip tells about a dataset.
 type survey struct {
+	Place      place           // of the root
 	Live       string          // real path of the dataset directory (symlinks followed), also if absent
 	Exists     bool            // the directory exists
 	Entries    verify.Manifest // empty if it does not

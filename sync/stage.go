@@ -53,12 +53,13 @@ func resumable(err error) bool {
 	var mismatch *MismatchError
 	var unsafe *UnsafeError
 	var history *HistoryError
+	var deletion *DeletionError
 	var missing *MissingError
 	var events *verify.EventError
 	switch {
 	case errors.As(err, &mismatch):
 		return mismatch.Moving
-	case noSpace(err), errors.As(err, &unsafe), errors.As(err, &history), errors.As(err, &missing), errors.As(err, &events):
+	case noSpace(err), errors.As(err, &unsafe), errors.As(err, &history), errors.As(err, &deletion), errors.As(err, &missing), errors.As(err, &events):
 		return false
 	}
 	return true

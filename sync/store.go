@@ -24,8 +24,9 @@ type store struct {
 	local *localSide // makes the state directory
 }
 
-// base is the common base of a dataset and a remote: the content that both sides had after the last success.
+// base is the common base of a dataset and a place: the content that both sides had after the last success.
 type base struct {
+	Place     place           `json:"place,omitzero"` // zero in those of earlier versions
 	Run       string          `json:"run"`
 	Direction Direction       `json:"direction,omitempty"` // of the transfer that made it common
 	Classes   []verify.Class  `json:"classes"`             // those that were equal then
@@ -73,36 +74,44 @@ func (b *base) moved(e *verify.Entry, path string, levels verify.Levels) bool {
 	return e.Mtime != old.Mtime // digests of different algorithms: sizes are equal, time stamps speak
 }
 
-func (s store) basePath(id, remote string) string {
-	return filepath.Join(s.dir, "base", remote, stateKey(id))
+// basePath: bases are filed under the name of their place. Earlier versions filed them under that of the profile.
+func (s store) basePath(id, dir string) string {
+	return filepath.Join(s.dir, "base", dir, stateKey(id))
 }
 
-// drifted tells whether a file has other bytes than the base under the same size and time stamp. Where stamps have
+// drifted reports whether a file has other bytes than the base under the same size and time stamp. Where stamps have
 // whole seconds a file may have been written a second time in the second that it shows.
 func (b *base) drifted(e *verify.Entry) bool {
-	if b == nil || e == nil {
-		return false
-	}
-	if !verify.Fine(e.Ctime) && !verify.Past(e.Mtime, e.Ctime) {
+	if b == nil || e == nil || !verify.Fine(e.Ctime) && !verify.Past(e.Mtime, e.Ctime) {
 		return false
 	}
 	old := b.Files.Find(e.Path)
 	return old != nil && old.Size == e.Size && old.Mtime == e.Mtime && old.Digest.Known() && e.Digest.Known() && old.Digest != e.Digest
 }
 
-// base loads the common base; nil if there is none. A damaged one is as good as none, and is said by the error.
-func (s store) base(id, remote, algorithm string) (*base, error) {
-	b, err := readBase(s.basePath(id, remote), algorithm)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+// base loads the common base with a place; nil if there is none. A damaged one is as good as none, and is said by the
+// error.
+func (s store) base(id string, at place, algorithm string) (*base, error) {
+	b, err := readBase(s.basePath(id, at.name()), algorithm)
+	if err != nil || !b.Place.is(at) {
+		return nil, ignoreMissing(err)
 	}
-	return b, err
+	return b, nil
+}
+
+// placelessBase is what an earlier version took for the common base with a profile; nil if there is none.
+func (s store) placelessBase(id, remote, algorithm string) *base {
+	b, err := readBase(s.basePath(id, remote), algorithm)
+	if err != nil || b.Place != (place{}) {
+		return nil
+	}
+	return b
 }
 
 // pendingBase is the base that a promotion was about to make common when its run ended; nil if there is none.
-func (s store) pendingBase(id, remote, algorithm string) *base {
-	b, err := readBase(s.basePath(id, remote)+pendingSuffix, algorithm)
-	if err != nil {
+func (s store) pendingBase(id string, at place, algorithm string) *base {
+	b, err := readBase(s.basePath(id, at.name())+pendingSuffix, algorithm)
+	if err != nil || !b.Place.is(at) {
 		return nil
 	}
 	return b
@@ -122,13 +131,21 @@ func readBase(path, algorithm string) (*base, error) {
 	return b, err
 }
 
-// basePrint is the fingerprint of the common base, read without its files; "" where that is not to be had.
-func (s store) basePrint(id, remote string) string {
+// says tells whether the common base is known to be of these very files and this very place, without reading its
+// files.
+func (s store) says(id string, next *base) bool {
+	b, err := readHead(s.basePath(id, next.Place.name()))
+	return err == nil && next.Print != "" && b.Print == next.Print && b.Place == next.Place
+}
+
+// placelessRun is the run of an earlier version's base of the same files; "" if there is none. An undo knows a base by its
+// run.
+func (s store) placelessRun(id, remote string, next *base) string {
 	b, err := readHead(s.basePath(id, remote))
-	if err != nil {
+	if err != nil || next.Print == "" || b.Print != next.Print || b.Place != (place{}) {
 		return ""
 	}
-	return b.Print
+	return b.Run
 }
 
 // readHead reads a base without its files.
@@ -168,8 +185,8 @@ func readWholeBase(path string) (*base, error) {
 }
 
 // putPending writes the base that a promotion is about to make common.
-func (s store) putPending(id, remote, algorithm string, b *base) error {
-	path := s.basePath(id, remote)
+func (s store) putPending(id, dir, algorithm string, b *base) error {
+	path := s.basePath(id, dir)
 	return s.write(path+pendingSuffix, func(w io.Writer) error {
 		head, err := json.Marshal(b)
 		if err != nil {
@@ -184,8 +201,8 @@ func (s store) putPending(id, remote, algorithm string, b *base) error {
 
 // settlePending makes the pending base of a run common, keeping the one before for an undo, or drops it where the
 // run promoted nothing. The pending base of another run is let be.
-func (s store) settlePending(id, remote, run string, promoted bool) error {
-	path := s.basePath(id, remote)
+func (s store) settlePending(id, dir, run string, promoted bool) error {
+	path := s.basePath(id, dir)
 	pending, err := readHead(path + pendingSuffix)
 	if err != nil {
 		return ignoreMissing(err)
@@ -194,7 +211,7 @@ func (s store) settlePending(id, remote, run string, promoted bool) error {
 		return nil
 	}
 	if !promoted {
-		return s.dropPending(id, remote)
+		return s.dropPending(id, dir)
 	}
 	if err := ignoreMissing(os.Rename(path, path+previousSuffix)); err != nil {
 		return err
@@ -202,36 +219,36 @@ func (s store) settlePending(id, remote, run string, promoted bool) error {
 	return os.Rename(path+pendingSuffix, path)
 }
 
-// settleRun does that for whichever remote the run had to do with.
+// settleRun does that for whichever place the run had to do with.
 func (s store) settleRun(id, run string, promoted bool) error {
-	remotes, err := os.ReadDir(filepath.Join(s.dir, "base"))
+	dirs, err := os.ReadDir(filepath.Join(s.dir, "base"))
 	if err != nil {
 		return ignoreMissing(err)
 	}
-	for _, remote := range remotes {
-		if err := s.settlePending(id, remote.Name(), run, promoted); err != nil {
+	for _, dir := range dirs {
+		if err := s.settlePending(id, dir.Name(), run, promoted); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// basesOf lists the remotes of which a run recorded the common base.
-func (s store) basesOf(id, run string) (remotes []string, err error) {
+// basesOf lists where the common base is that a run recorded.
+func (s store) basesOf(id, run string) (dirs []string, err error) {
 	all, err := os.ReadDir(filepath.Join(s.dir, "base"))
 	if err != nil || run == "" {
 		return nil, ignoreMissing(err)
 	}
-	for _, remote := range all {
-		if b, err := readHead(s.basePath(id, remote.Name())); err == nil && b.Run == run {
-			remotes = append(remotes, remote.Name())
+	for _, dir := range all {
+		if b, err := readHead(s.basePath(id, dir.Name())); err == nil && b.Run == run {
+			dirs = append(dirs, dir.Name())
 		}
 	}
-	return remotes, nil
+	return dirs, nil
 }
 
-func (s store) dropPending(id, remote string) error {
-	path := s.basePath(id, remote) + pendingSuffix
+func (s store) dropPending(id, dir string) error {
+	path := s.basePath(id, dir) + pendingSuffix
 	os.Remove(path + newSuffix) // a dead run's
 	return ignoreMissing(os.Remove(path))
 }
@@ -240,13 +257,13 @@ const previousSuffix = "%previous"
 
 // putPrevious makes the base before the common one pending, under an undo's own run. Where there was none it is a
 // base that says nothing of any class.
-func (s store) putPrevious(id, remote, run string, d Direction) error {
-	b, err := readWholeBase(s.basePath(id, remote) + previousSuffix)
+func (s store) putPrevious(id, dir, run string, d Direction) error {
+	b, err := readWholeBase(s.basePath(id, dir) + previousSuffix)
 	if err != nil {
 		b = &base{alg: verify.BLAKE3}
 	}
 	b.Run, b.Direction = run, d
-	return s.putPending(id, remote, b.alg, b)
+	return s.putPending(id, dir, b.alg, b)
 }
 
 func ignoreMissing(err error) error {

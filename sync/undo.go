@@ -115,7 +115,7 @@ func (u *undo) decide(_ context.Context, v view) (*plan, error) {
 		}
 	}
 	p.spent = p.src.kept.Run
-	return p, nil
+	return p, p.withinLimit("undo", v.how.modes)
 }
 
 // changedSince reports whether live is no longer what the promotion left. Where content does not speak, because a

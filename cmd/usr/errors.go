@@ -104,6 +104,7 @@ func (a *app) classify(err error) (code int, kind, hint string) {
 		missing     *sync.MissingError
 		unsafe      *sync.UnsafeError
 		history     *sync.HistoryError
+		deletion    *sync.DeletionError
 		mismatch    *sync.MismatchError
 		space       *sync.SpaceError
 		device      *sync.DeviceError
@@ -142,6 +143,8 @@ func (a *app) classify(err error) (code int, kind, hint string) {
 		return codeMismatch, "verification", a.hintMismatch(mismatch)
 	case errors.As(err, &history):
 		return codeRefused, "history", a.hintHistory(history)
+	case errors.As(err, &deletion):
+		return codeRefused, "deletion", a.hintDeletion(deletion)
 	case errors.As(err, &missing):
 		return codeRefused, "missing", a.hintMissing(missing)
 	case errors.As(err, &unsafe):

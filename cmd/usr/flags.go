@@ -33,13 +33,19 @@ type placeFlags struct {
 
 // changeFlags are common to pull and push.
 type changeFlags struct {
-	Yes                 bool     `short:"y" help:"Do not ask."`
-	DryRun              bool     `short:"n" help:"Show what would be done; change nothing."`
-	VerifySidecars      *bool    `negatable:"" help:"Verify all classes, not the primary alone (default yes)."`
-	VerifyDerivedHashes *bool    `negatable:"" help:"Compare contents of _derived and auxiliary files, not paths and sizes alone (default yes)."`
-	Force               bool     `help:"Overwrite what the other side does not know of; 'usr undo' brings it back."`
-	LockTimeout         duration `placeholder:"DUR" help:"How long to wait for locks (default 5m, or the profile's)."`
-	Bwlimit             rate     `placeholder:"RATE" help:"Limit of the transfer as rsync takes it: 500 (KiB a second), 1.5M."`
+	Yes                 bool  `short:"y" help:"Do not ask."`
+	DryRun              bool  `short:"n" help:"Show what would be done; change nothing."`
+	VerifySidecars      *bool `negatable:"" help:"Verify all classes, not the primary alone (default yes)."`
+	VerifyDerivedHashes *bool `negatable:"" help:"Compare contents of _derived and auxiliary files, not paths and sizes alone (default yes)."`
+	Force               bool  `help:"Overwrite or delete what the other side does not know of; 'usr undo' brings it back."`
+	limitFlag
+	LockTimeout duration `placeholder:"DUR" help:"How long to wait for locks (default 5m, or the profile's)."`
+	Bwlimit     rate     `placeholder:"RATE" help:"Limit of the transfer as rsync takes it: 500 (KiB a second), 1.5M."`
+}
+
+// limitFlag is common to all that changes a side.
+type limitFlag struct {
+	MaxDelete sync.DeleteLimit `name:"max-delete" placeholder:"N|P%" help:"Refuse to delete more than N files, or P% of those at the destination (default no limit)."`
 }
 
 // modes turns flags into what the engine is asked for, or says which flags contradict each other.
@@ -66,7 +72,7 @@ func (f changeFlags) apply(m *sync.Modes) error {
 	}
 	m.Sidecars = m.Sidecars && sidecars != no
 	m.ContentHashes = m.Sidecars && hashes != no
-	m.Force, m.DryRun = f.Force, f.DryRun
+	m.Force, m.DryRun, m.MaxDelete = f.Force, f.DryRun, f.MaxDelete
 	m.LockTimeout, m.Bwlimit = time.Duration(f.LockTimeout), string(f.Bwlimit)
 	return nil
 }
@@ -92,6 +98,8 @@ func (f changeFlags) datasetOnly() string {
 		return "--[no-]verify-sidecars"
 	case f.VerifyDerivedHashes != nil:
 		return "--[no-]verify-derived-hashes"
+	case f.MaxDelete != sync.DeleteLimit{}:
+		return "--max-delete"
 	}
 	return ""
 }

@@ -62,11 +62,23 @@ func (a *app) hintHistory(e *sync.HistoryError) string {
 	if e.Direction == sync.Push {
 		other = "pull"
 	}
-	if e.Relation == sync.Diverged {
+	if e.Relation != sync.LocalAhead && e.Relation != sync.LocalBehind {
 		return "look at both with `" + a.doingCommand("diff", "-v") + "`; `" + a.doingCommand(string(e.Direction), "--force") +
 			"` takes the source's state (`usr undo` brings the other back)"
 	}
 	return "bring those changes over first with `" + a.doingCommand(other) + "`, or overwrite them with --force (`usr undo` brings them back)"
+}
+
+// hintDeletion: -y does not override the refusal. An undo has no --force, and none is needed.
+func (a *app) hintDeletion(e *sync.DeletionError) string {
+	switch {
+	case e.Action == "undo":
+		return "give a higher --max-delete, or leave it out"
+	case len(e.Emptied) > 0:
+		return "see whether the source is complete, or purged or not mounted: `" + a.doingCommand("diff", "-v") + "`; if it is meant, `" +
+			a.doingCommand(e.Action, "--force") + "` (`usr undo` brings the files back)"
+	}
+	return "look at what would go with `" + a.doingCommand("diff", "-v") + "`; then give a higher --max-delete, or --force (`usr undo` brings the files back)"
 }
 
 func (a *app) hintMissing(e *sync.MissingError) string {

@@ -30,7 +30,7 @@ var exitCodes = []gloss{
 	{"3", "remote unreachable: connection, authentication, a missing or too old tool"},
 	{"4", "lock not obtained in time"},
 	{"5", "verification failed: nothing was promoted"},
-	{"6", "refused: diverged history, unpushed or unpulled changes, nothing there to transfer, unsafe entry"},
+	{"6", "refused: diverged history, unpushed or unpulled changes, too many deletions, nothing there to transfer, unsafe entry"},
 	{"7", "transfer interrupted: run the same command again"},
 	{"8", "declined"},
 	{"9", "anything else (disk full, permission, a bug)"},

@@ -33,7 +33,7 @@ func relationAdvice(p *page, r *sync.Report) advice {
 	case sync.Diverged:
 		return advice{sentence: "both sides changed since they were last equal; pull and push refuse to choose, --force takes one side whole"}
 	case sync.Unrelated:
-		return advice{sentence: "both sides exist and differ, and no common history is known; pull or push makes one of them the truth"}
+		return advice{sentence: "both sides exist and differ, and no common history is known; pull or push makes one of them the truth, but deletes nothing without --force"}
 	}
 	return advice{}
 }

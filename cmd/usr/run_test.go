@@ -118,6 +118,8 @@ func TestFailures(t *testing.T) {
 		"nothing on any side":  {codeRefused, []string{"diff", "a", "cluster"}},
 		"undo of nothing":      {codeRefused, []string{"undo", "a"}},
 		"file, dataset flag":   {codeUsage, []string{"pull", "x.parquet", "cluster", "--no-verify-sidecars"}},
+		"file, limit":          {codeUsage, []string{"pull", "x.parquet", "cluster", "--max-delete", "0"}},
+		"bad limit":            {codeUsage, []string{"pull", "a", "cluster", "--max-delete", "101%"}},
 		"file without repo":    {codeUsage, []string{"pull", "x.parquet", "cluster"}},
 		"file, relative place": {codeUsage, []string{"pull", "x.parquet", "cluster", "--remote-path", "y"}},
 		"file, glob place":     {codeUsage, []string{"pull", "x.parquet", "cluster", "--remote-path", "/y/*"}},
