@@ -33,8 +33,44 @@ trailer() {
   printf '\n%s %s %s\n' "$token" "$1" "$said"
 }
 inode() { [ -e "$1" ] || [ -L "$1" ] || { echo 0; return; }; about %i "$1"; }
-# enter: cd whose failure is told in the system's words.
-enter() { cd -- "$1" 2>/dev/null && return; ls -ld -- "$1/." >/dev/null; exit 1; }
+# enter: cd whose failure is told in the system's words. Below the state directory no link is followed, for others may
+# put one there.
+enter() {
+  case $1/ in
+  */.usr-sync/*)
+    below=$1/ outer=${below%%/.usr-sync/*}
+    below=.usr-sync/${below#*/.usr-sync/}
+    cd -P -- "$outer/" 2>/dev/null || missing "$outer/"
+    while [ -n "$below" ]; do
+      name=${below%%/*} below=${below#*/}
+      [ -z "$name" ] || step "$name" || missing "$1"
+    done;;
+  *) cd -P -- "$1" 2>/dev/null || missing "$1";;
+  esac
+}
+missing() { ls -ld -- "$1/." >/dev/null; exit 1; }
+# step: into a directory of ours that is here; 1 if there is none. Where a link took its place meanwhile, where we are has
+# another name than it should, or is not what has that name.
+step() {
+  if [ -L "./$1" ] || { [ -e "./$1" ] && [ ! -d "./$1" ]; }; then planted "${PWD%/}/$1"; fi
+  [ -e "./$1" ] || return 1
+  at=${PWD%/}/$1
+  cd -P -- "./$1" 2>/dev/null || missing "$at"
+  if [ "$PWD" != "$at" ] || [ -L "$at" ] || ! [ . -ef "$at" ]; then planted "$at"; fi
+}
+planted() { # what lies in the place of something of ours
+  is='not what usr makes'
+  if [ -L "$1" ]; then is='a symbolic link'
+  elif [ -d "$1" ]; then is='a directory'
+  elif [ -f "$1" ]; then is='a file'
+  elif [ -p "$1" ]; then is='a fifo'; fi
+  printf '%s: %s\n' "$1" "$is" >&2; exit 43
+}
+# sound: each can be entered.
+sound() { for d do (enter "$d") || exit $?; done; }
+plainfile() { [ ! -L "$1" ] && { [ ! -e "$1" ] || [ -f "$1" ]; }; }
+# isrun: a name that is given to a run; what else lies among runs is somebody's own.
+isrun() { case $1 in *[!0-9TZ.a-f-]*) return 1;; ????????T??????.??????Z-??????) ;; *) return 1;; esac; }
 readable() { [ -f "$1" ] && [ -r "$1" ] || { ls -- "$1" >/dev/null && cat -- "$1" >/dev/null; exit 1; }; }
 # mvt: rename, never into a directory. Whether mv can be told so is asked when the claim is taken.
 mv_knows_T=
@@ -70,6 +106,7 @@ disarm() { [ -z "$dog" ] || { kill "$dog"; wait "$dog"; dog=; } 2>/dev/null; }
 flock_waits=
 obtain() { # descriptor, path, seconds: status 0 held, 40 busy, 41 cannot be locked, 42 no flock
   have flock || { err='flock is not there'; return 42; }
+  plainfile "$2" || { err=$( (planted "$2") 2>&1 ); return 43; }
   if err=$( ( : >>"$2" ) 2>&1 ); then eval "exec $1>>\"\$2\""
   elif ( : <"$2" ) 2>/dev/null; then eval "exec $1<\"\$2\""
   else return 41; fi
@@ -79,7 +116,7 @@ obtain() { # descriptor, path, seconds: status 0 held, 40 busy, 41 cannot be loc
     [ $flock_waits = 0 ] || how="-w $3"
   fi
   err=$(flock $how "$1" 2>&1); got=$?
-  if [ $got = 0 ] && { [ ! -e "/dev/fd/$1" ] || [ "$2" -ef "/dev/fd/$1" ]; }; then err=; return 0; fi
+  if [ $got = 0 ] && [ ! -L "$2" ] && { [ ! -e "/dev/fd/$1" ] || [ "$2" -ef "/dev/fd/$1" ]; }; then err=; return 0; fi
   eval "exec $1>&-"
   case $got in 0|1) err=; return 40;; esac
   case $err in *'Bad file'*|*'not permitted'*|*'not supported'*|*'No locks'*) return 41;; esac
@@ -88,7 +125,7 @@ obtain() { # descriptor, path, seconds: status 0 held, 40 busy, 41 cannot be loc
 main_claim() { # root key seconds
   [ -z "$claim" ] || { err="$claim is claimed"; return 1; }
   learn_mv
-  err=$( (makestate "$1" journal) 2>&1) || return 1
+  err=$( (makestate "$1" journal) 2>&1) || return $?
   obtain 8 "$1/.usr-sync/journal/$2.lock" "$3" && claim=$1/.usr-sync/journal/$2.lock
 }
 main_lock() { # live seconds

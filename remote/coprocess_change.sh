@@ -3,45 +3,54 @@
 # like: group first, for that clears setgid; a group that this user may not give is let be. Without the zeros chmod
 # leaves setgid of directories alone.
 like() { m=$1 g=$2; shift 2; chgrp "$g" "$@" 2>/dev/null || :; chmod "00$m" "$@"; }
-# makestate: S and the directory of these names below it. In a root that a group writes to S is the group's as
-# well: whoever runs next must be able to recover what this run leaves.
+# makestate: S and the directory of these names below it, which is entered. In a root that a group writes to S is the
+# group's as well: whoever runs next must be able to recover what this run leaves.
 makestate() { # root name...
-  S=$1/.usr-sync
-  if [ ! -d "$S" ]; then
-    attributes=$(about '%a %g' "$1/.") || exit 1
-    mode=0${attributes%% *} gid=${attributes##* }
-    mkdir -m 700 -- "$S" || exit 1
-    [ $((mode & 020)) = 0 ] || like "$(printf %o $((02700 | (mode & 070))))" "$gid" "$S"
-  fi
-  [ -e "$S/.gitignore" ] || echo '*' >"$S/.gitignore" || exit 1
+  enter "$1"
   shift
-  made=$S attributes=
+  if ! step .usr-sync; then
+    attributes=$(about '%a %g' .) || exit 1
+    mkdir -m 700 -- ./.usr-sync || exit 1
+    step .usr-sync || exit 1
+    mode=0${attributes%% *} gid=${attributes##* }
+    [ $((mode & 020)) = 0 ] || like "$(printf %o $((02700 | (mode & 070))))" "$gid" .
+  fi
+  [ -e ./.gitignore ] || [ -L ./.gitignore ] || (set -C; echo '*' >./.gitignore) || exit 1
+  attributes= state=.
   for name do
-    made=$made/$name
-    [ ! -d "$made" ] || continue
-    mkdir -m 700 -- "$made" || [ -d "$made" ] || exit 1
-    [ -n "$attributes" ] || attributes=$(about '%a %g' "$S") || exit 1
-    like ${attributes%% *} ${attributes##* } "$made"
+    if ! step "$name"; then
+      [ -n "$attributes" ] || attributes=$(about '%a %g' "$state") || exit 1
+      mkdir -m 700 -- "./$name" || [ -d "./$name" ] || exit 1
+      step "$name" || exit 1
+      like ${attributes%% *} ${attributes##* } .
+    fi
+    state=$state/..
   done
+}
+# fresh: a new file of this text. What has its name goes; a link or fifo is not written to.
+fresh() { # file text
+  [ ! -e "$1" ] && [ ! -L "$1" ] || rm -f -- "$1"
+  (set -C; printf %s "$2" >"$1")
 }
 do_stage() { # root key run live
   held "$1" "$2"
   R=$1/.usr-sync/stage/$2/$3
-  [ ! -e "$R" ] || fail "$R: File exists"
-  makestate "$1" stage "$2" "$3"
+  if [ -e "$R" ] || [ -L "$R" ]; then fail "$R: File exists"; fi
   makestate "$1" stage "$2" "$3" copies
-  mkdir -- "$R/tree"
+  enter "$R"
+  mkdir -- tree
+  step tree
   locate "$4"
   attributes=$(about '%a %g' "$near/.")
   mode=0${attributes%% *} gid=${attributes##* }
   if [ -z "$there" ]; then
-    own=$(about '%a %g' "$R/tree") parent=$mode
+    own=$(about '%a %g' .) parent=$mode
     mode=0${own%% *}; mode=$((mode & 0777))
     if [ $((parent & 02000)) != 0 ]; then mode=$((mode | 02000))
     elif [ "$(uname -s)" != Darwin ]; then gid=$(id -g); fi
     mode=0$(printf %o $mode)
   fi
-  like "${mode#0}" "$gid" "$R/tree"
+  like "${mode#0}" "$gid" .
 }
 # place: the names, from the working directory to another, by "cp $how"; directories are made.
 if cp --help 2>&1 | grep -q -e --parents; then gnu_cp=1; else gnu_cp=; fi
@@ -94,9 +103,10 @@ likewise() { # to
       chmod "00${is%:*}" "$to/$d" || exit 1
     done' sh "$1" "$modegroup"
 }
-do_link() { [ -d "$2" ] || enter "$2"; enter "$1"; place "$2" -lP ''; }
-do_copy() { [ -d "$2" ] || enter "$2"; enter "$1"; place "$2" -pP ''; }
+do_link() { sound "$2"; enter "$1"; place "$2" -lP ''; }
+do_copy() { sound "$2"; enter "$1"; place "$2" -pP ''; }
 do_copyas() { # tree; three words a file: from, to, time
+  sound "$1"
   enter "$1"
   if cp --help 2>&1 | grep -q -e --reflink; then clone=--reflink=auto; else clone=; fi
   names | xargs -0 -n 300 sh -c '
@@ -108,11 +118,13 @@ do_copyas() { # tree; three words a file: from, to, time
 }
 # What a writer without the lock left in the old tree while the trees were switched. ln makes nothing that is there.
 do_movein() { # old live ./file
+  sound "$1"
   mkdir -p -- "$2/${3%/*}"
   ln -P -- "$1/$3" "$2/$3"
   rm -f -- "$1/$3"
 }
 do_swapin() { # old live ./file
+  sound "$1"
   ln -P -- "$2/$3" "$1/../aside"
   mv -f -- "$1/$3" "$2/$3"
   mv -f -- "$1/../aside" "$1/$3"
@@ -127,26 +139,58 @@ do_setdirs() { # dir mode gid
 }
 do_flush() { [ -d "$1" ] || enter "$1"; sync -f -- "$1" 2>/dev/null || sync; }
 erase() { # like rm -rf, also through directories without write permission
-  rm -rf -- "$@" 2>/dev/null || { find "$@" -type d -exec chmod u+rwx {} \; 2>/dev/null; rm -rf -- "$@"; }
+  rm -rf -- "$@" 2>/dev/null || { find "$@" -type d -exec chmod u+rwx {} \; 2>/dev/null || :; rm -rf -- "$@"; }
 }
-do_remove() { # root dir
+# droprun: the directory of a run here, but for what is not ours. A tree is renamed before it goes, so that no generation
+# is part of itself.
+droprun() { # name
+  (
+    step "$1" || exit 0
+    if [ -e tree ] || [ -L tree ]; then mvt tree gone; fi
+    erase $parts
+  ) || exit $?
+  rmdir -- "./$1" 2>/dev/null || :
+}
+parts='./tree ./gone ./old ./copies ./info ./info%new ./aside' # all that is made in the directory of a run
+do_remove() { # root dir: the stage of a dataset, a run, or what is in one, and nothing else
   S=$1/.usr-sync
   case $2/ in *//*|*/./*|*/../*) fail "it is not below $S";; "$S"/?*) ;; *) fail "it is not below $S";; esac
   [ -e "$2" ] || [ -L "$2" ] || return 0
-  locate "$S"; state=$real
-  locate "${2%/*}"
-  case $real/ in "$state"/*) ;; *) fail "a symbolic link leads out of $S";; esac
-  erase "$2"
+  dir=$2 IFS=/
+  set -- ${2#"$S/"}
+  unset IFS
+  case $#$1 in 2stage|[3-9]stage|??stage|[3-9]generations|??generations) ;; *) fail 'it is nothing that usr removes';; esac
+  [ $# = 2 ] || isrun "$3" || fail 'it is nothing that usr removes'
+  case " $parts " in *" ./${4-tree} "*) ;; *) fail 'it is nothing that usr removes';; esac
+  enter "${dir%/*}"
+  case $# in
+  2)
+    step "$2"
+    set +f
+    for d in *; do
+      [ ! -L "$d" ] && [ -d "$d" ] || continue
+      if isrun "$d"; then droprun "$d"; continue; fi
+      case $d in partial|partial.[0-9]|partial.[0-9][0-9]) erase "./$d";; esac
+    done
+    enter "$S/stage"; rmdir -- "./$2" 2>/dev/null || :;;
+  3) droprun "$3";;
+  *) erase "./${dir##*/}";;
+  esac
 }
 
 # A single file has its stage beside it, for it may lie outside the root.
 main_stagefile() { # file dir seconds
   [ -z "$claim" ] || { err="$claim is claimed"; return 1; }
-  err=$( { mkdir -p -- "${1%/*}/" && { [ -d "$2" ] || mkdir -m 700 -- "$2"; }; } 2>&1) || return 1
+  err=$( (do_stagefile "$1" "$2") 2>&1) || return
   obtain 8 "$2/lock" "$3" && claim=$2/lock && return
   got=$?
   [ -d "$2" ] || return 40 # another run has ended, and removed it
   return $got
+}
+do_stagefile() { # file dir
+  mkdir -p -- "${1%/*}/" || exit 1
+  if [ -L "$2" ]; then planted "$2"; fi
+  [ -d "$2" ] || mkdir -m 700 -- "$2"
 }
 do_promotefile() { # dir name file
   do_flush "$1"
@@ -191,6 +235,7 @@ held() { [ "$claim" = "$1/.usr-sync/journal/$2.lock" ] || fail "dataset $2 is no
 paths() { S=$1/.usr-sync; R=$S/stage/$2/$3; T=$R/tree; G=$S/generations/$2; J=$S/journal/$2; }
 do_promote() { # root key run live keep exchange info
   held "$1" "$2"; paths "$1" "$2" "$3"
+  sound "$T" "$S/journal"
   live=$4 keep=$5 replaces=0
   [ ! -e "$J" ] || fail 'an earlier promotion is not settled'
   if [ -e "$live" ] || [ -L "$live" ]; then
@@ -201,10 +246,16 @@ do_promote() { # root key run live keep exchange info
     cd /
   elif [ -n "$lock" ]; then fail "$live: No such file or directory"
   fi
-  printf '%s\n' "$7" >"$R/info"
+  fresh "$R/info" "$7
+"
   new=$(inode "$T")
   [ "$new" != 0 ] || fail "$T: No such file or directory"
-  printf 'run=%s\nlive=%s\ninode=%s\nreplaces=%s\nkeep=%s\n' "$3" "$live" "$new" "$replaces" "$keep" >"$J.tmp"
+  fresh "$J.tmp" "run=$3
+live=$live
+inode=$new
+replaces=$replaces
+keep=$keep
+"
   harden "$J.tmp" "$R/info"
   mvt "$J.tmp" "$J"
   harden "$S/journal"
@@ -228,9 +279,9 @@ switch() { # exchange allowed
 finish() { # key
   [ -d "$R" ] || return 0
   [ ! -e "$R/old" ] || mvt "$R/old" "$T"
-  if [ $replaces = 0 ] || [ $keep = 0 ] || [ ! -d "$T" ]; then erase "$R"; return; fi
+  if [ $replaces = 0 ] || [ $keep = 0 ] || [ ! -d "$T" ]; then enter "${R%/*}"; droprun "${R##*/}"; return; fi
   if [ -d "$R/copies" ]; then
-    cd -- "$R/copies"
+    enter "$R/copies"
     find . -type d -print0 | xargs -0 sh -c '
       to=$1 live=$2; shift 2
       for d do
@@ -248,8 +299,9 @@ finish() { # key
         [ -z "$locked" ] || chmod u-w "$to/$d"
       done' sh "$T" "$live"
     [ -z "$(find . ! -type d | head -n 1)" ] || fail "$R/copies: not every file could be moved"
+    enter "$R"
+    erase ./copies
     cd /
-    erase "$R/copies"
   fi
   makestate "$root" generations "$1"
   mvt "$R" "$G/$run"
@@ -259,6 +311,8 @@ do_recover() { # root key: says run and whether forward
   held "$1" "$2"; paths "$1" "$2" -
   root=$1 key=$2
   [ -e "$J" ] || return 0
+  sound "$S/journal"
+  plainfile "$J" || planted "$J"
   run= live= new= replaces= keep=
   while IFS= read -r line; do
     case $line in run=*) run=${line#*=};; live=*) live=${line#*=};; inode=*) new=${line#*=};; replaces=*) replaces=${line#*=};; keep=*) keep=${line#*=};; esac
@@ -268,6 +322,7 @@ do_recover() { # root key: says run and whether forward
   case $live$replaces$keep in /*[01][01]) ;; *) run=; esac
   [ -n "$run" ] || fail "$J: the journal is damaged"
   paths "$1" "$2" "$run"
+  [ ! -e "$R" ] || sound "$R"
   restore
   if [ $forward = 1 ]; then finish "$2"; else rm -f -- "$J"; harden "$S/journal"; fi
   put run "$run"; put forward $forward
@@ -287,28 +342,30 @@ restore() {
   elif [ "$tree" != 0 ]; then mvt "$T" "$live"; harden "${live%/*}" # exchanged, and then the new tree was deleted
   fi
 }
-do_settle() { # root key keep spared...: a tree that is about to go is renamed first, so that no generation is part of itself
+# surplus: a run of ours that may go.
+surplus() { [ ! -L "$1" ] && [ -d "$1" ] && isrun "$1" && case $spared in *" $1 "*) false;; esac; }
+do_settle() { # root key keep spared...: the spared runs stay, and are not counted
   held "$1" "$2"; paths "$1" "$2" -
-  [ ! -e "$J" ] || { rm -f -- "$J"; harden "$S/journal"; }
-  stage=$S/stage/$2 keep=$3
+  if [ -e "$J" ] || [ -L "$J" ]; then sound "$S/journal"; rm -f -- "$J"; harden "$S/journal"; fi
+  key=$2 keep=$3
   shift 3
-  spared=" $* " whole=0
+  spared=" $* "
   set +f
-  for d in "$G"/*/; do
-    d=${d%/}
-    case $spared in *" ${d##*/} "*) continue;; esac
-    [ ! -d "$d/tree" ] || whole=$((whole + 1))
-  done
-  for d in "$G"/*/; do
-    d=${d%/}
-    case $spared in *" ${d##*/} "*) continue;; esac
-    [ -d "$d" ] || continue
-    if [ -d "$d/tree" ]; then
-      [ $whole -gt "$keep" ] || continue
-      whole=$((whole - 1))
-      mvt "$d/tree" "$d/gone"
-    fi
-    erase "$d"
-  done
-  rmdir -- "$stage/partial" "$stage" "$G" 2>/dev/null || :
+  if [ -e "$G" ] || [ -L "$G" ]; then
+    enter "$G"
+    whole=0
+    for d in *; do ! surplus "$d" || ! kept "$d" || whole=$((whole + 1)); done
+    for d in *; do
+      surplus "$d" || continue
+      if kept "$d"; then
+        [ $whole -gt "$keep" ] || continue
+        whole=$((whole - 1))
+      fi
+      droprun "$d"
+    done
+  fi
+  enter "$S"
+  rmdir -- "stage/$key/partial" "stage/$key" "generations/$key" 2>/dev/null || :
 }
+# kept: a name here is a generation's.
+kept() { isrun "$1" && [ ! -L "$1" ] && [ ! -L "$1/tree" ] && [ -d "$1/tree" ]; }

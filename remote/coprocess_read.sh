@@ -38,6 +38,13 @@ do_stat() { # file
   else $stat "$record" "./${1##*/}"; fi
 }
 do_list() { list "$1"; }
+# foreign: refuse at once what is not ours among the places that a transfer goes to.
+foreign() { # S key
+  for p in "$1" "$1/stage" "$1/stage/$2" "$1/stage/$2/partial" "$1/journal" "$1/generations" "$1/generations/$2"; do
+    if [ -L "$p" ] || { [ -e "$p" ] && [ ! -d "$p" ]; }; then planted "$p"; fi
+  done
+  for p in "$1/journal/$2" "$1/journal/$2.lock"; do plainfile "$p" || planted "$p"; done
+}
 last_line() { line=${1##*
 }; }
 do_survey() { # root id key, sum of a listing that need not be told again
@@ -45,6 +52,7 @@ do_survey() { # root id key, sum of a listing that need not be told again
   put root "$real"
   [ -z "$there" ] || put rootid "$(about %i "$near")"
   S=$1/.usr-sync state=$near
+  foreign "$S" "$3"
   [ ! -d "$S" ] || state=$S
   locate "$1/$2"
   parent=$near
@@ -121,11 +129,14 @@ do_hash1() { # algorithm dir, any names: a line for each in the same order, whic
 do_prefix() { hasher "$1"; readable "$2"; head -c "$3" -- "$2" | $large; }
 do_range() { readable "$1"; tail -c "$2" -- "$1" | head -c "$3"; }
 do_generations() { # root key
+  G=$1/.usr-sync/generations/$2
+  [ -e "$G" ] || [ -L "$G" ] || return 0
+  enter "$G"
   set +f
-  for d in "$1/.usr-sync/generations/$2"/*/; do
-    [ -d "${d}tree" ] || continue
-    d=${d%/}; put run "${d##*/}"; put tree "$d/tree"
-    if [ -f "$d/info" ]; then put info "$(cat -- "$d/info")"; else put info ''; fi
+  for d in *; do
+    kept "$d" || continue
+    put run "$d"; put tree "$G/$d/tree"
+    if [ ! -L "$d/info" ] && [ -f "$d/info" ]; then put info "$(cat -- "$d/info")"; else put info ''; fi
   done
 }
 # data_files: without what is never synchronized.

@@ -38,7 +38,7 @@ file_system() {
 
 # Everything that a promotion does, in the scratch directory of the base directory.
 stage_try() { # base run
-  cd -- "$1/.usr-sync/doctor-$2" || exit 1
+  enter "$1/.usr-sync/doctor-$2"
   top=$1/.usr-doctor-$2
   mkdir a b; echo a >a/file; echo b >b/file; : >lockfile
   attempt write change "$top"
@@ -83,7 +83,10 @@ stage_hash() { # tool bytes: of abc, or of so many zeros
 }
 
 stage_clean() { # scratch made
-  case $1 in */usr-doctor-*|*/.usr-sync/doctor-*) erase "$1";; esac
+  case $1 in
+  */.usr-sync/doctor-*) (enter "${1%/*}" && erase "./${1##*/}");;
+  */usr-doctor-*) erase "$1";;
+  esac
   case $1 in
   */.usr-sync/doctor-*)
     S=${1%/*}

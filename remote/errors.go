@@ -62,6 +62,17 @@ func (e *LockError) Error() string {
 	return fmt.Sprintf("cannot lock %s: after %s it is still held by %s", escape(e.Path), e.Waited.Round(time.Millisecond), holder)
 }
 
+// PlantedError means that something else lies where usr keeps its own, such as a symlink that leads elsewhere. Nothing is
+// read, written or removed through it.
+type PlantedError struct {
+	Path string
+	Is   string // what it is, such as "a symbolic link"
+}
+
+func (e *PlantedError) Error() string {
+	return fmt.Sprintf("cannot use %s: it is %s", escape(e.Path), e.Is)
+}
+
 // NoiseError means that the login shell prints on stdout before a command runs, which breaks rsync as well.
 // Text is what it prints, escaped and shortened.
 type NoiseError struct{ Target, Text string }

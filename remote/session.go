@@ -165,13 +165,18 @@ const (
 	statusBusy       = 40
 	statusUnlockable = 41
 	statusNoFlock    = 42
+	statusPlanted    = 43 // the words are a path, a colon, and what is there
 )
 
 func (s *Session) refusal(a *answer, what string) error {
 	if a.status == statusNoFlock {
 		return &ToolError{Tool: "flock", Where: s.facts.Host, Detail: "not found on PATH"}
 	}
-	return &Error{Do: what, Detail: a.words(), status: a.status}
+	words := a.words()
+	if i := strings.LastIndex(words, ": "); a.status == statusPlanted && i >= 0 {
+		return &PlantedError{Path: words[:i], Is: words[i+2:]}
+	}
+	return &Error{Do: what, Detail: words, status: a.status}
 }
 
 // hasStatus tells one failed request from another.

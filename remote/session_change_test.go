@@ -12,6 +12,8 @@ import (
 	"github.com/dnadesign-maintainers/usr/remote/remotetest"
 )
 
+const run1 = "20260101T000000.000000Z-000001"
+
 // deadly makes programs that, at the nth call of any of them, kill the remote shell and all its children; with
 // "after" once the real one is done.
 func deadly(t *testing.T, dir string) (arm func(n int, after bool), fired func() bool) {
@@ -55,7 +57,7 @@ func TestPromoteDies(t *testing.T) {
 			c := open(t, target(deathbed), remote.Options{})
 			stage(t, c.Session(), root, live)
 			arm(n, n%2 == 0)
-			err := c.Session().Promote(background, root, remote.Promotion{Key: "k", Run: "r1", Live: live, Keep: true, Info: "{}", NoExchange: twice})
+			err := c.Session().Promote(background, root, remote.Promotion{Key: "k", Run: run1, Live: live, Keep: true, Info: "{}", NoExchange: twice})
 			if !fired() {
 				check(t, err)
 				c.Close()
@@ -85,8 +87,8 @@ func stage(t *testing.T, s *remote.Session, root, live string) {
 	if locked, err := s.Lock(background, live, time.Second, false); err != nil || !locked {
 		t.Fatal(locked, err)
 	}
-	check(t, s.Stage(background, root, "k", "r1", live))
-	dir := root + "/.usr-sync/stage/k/r1"
+	check(t, s.Stage(background, root, "k", run1, live))
+	dir := root + "/.usr-sync/stage/k/" + run1
 	check(t, s.Link(background, live, dir+"/tree", []string{".events.log", "meta.md", "_derived/x/part-1.parquet"}))
 	check(t, s.Copy(background, live, dir+"/copies", []string{".events.log", "meta.md"}))
 	write(t, dir+"/tree/records.parquet", "new records")
@@ -107,7 +109,7 @@ func recovers(t *testing.T, s *remote.Session, root, live string) (forward bool)
 	want := "old records"
 	if forward {
 		want = "new records"
-		kept := root + "/.usr-sync/generations/k/r1/tree"
+		kept := root + "/.usr-sync/generations/k/" + run1 + "/tree"
 		if contents(t, kept+"/records.parquet") != "old records" || contents(t, kept+"/.events.log") != "{1}\n{2}\n" {
 			t.Error("the generation is not the old tree")
 		}
@@ -160,7 +162,7 @@ func TestExchangeTools(t *testing.T) {
 			root, live := dataset(t)
 			stage(t, session, root, live)
 			watch := watchFor(live)
-			check(t, session.Promote(background, root, remote.Promotion{Key: "k", Run: "r1", Live: live, Keep: true}))
+			check(t, session.Promote(background, root, remote.Promotion{Key: "k", Run: run1, Live: live, Keep: true}))
 			if gaps := watch(); gaps > 0 && only != "none" {
 				t.Errorf("live was missing %d times", gaps)
 			}

@@ -79,6 +79,9 @@ type localLanding struct {
 }
 
 func (s *localSide) Landing(ctx context.Context, dir, algorithm string, expected int) (landing, error) {
+	if err := s.sound(dir); err != nil {
+		return nil, err
+	}
 	l := &localLanding{got: make(verify.Manifest, 0, expected)}
 	var err error
 	l.hasher, err = verify.NewHasher(ctx, dir, algorithm, 0, func(r verify.Hashed) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -40,13 +39,16 @@ func (s *localSide) Algorithms(context.Context) ([]string, error) {
 }
 
 func (s *localSide) Walk(ctx context.Context, dir string, visit func(verify.Entry)) error {
-	if err := ctx.Err(); err != nil {
+	if err := errors.Join(ctx.Err(), s.sound(dir)); err != nil {
 		return err
 	}
 	return verify.Walk(dir, visit)
 }
 
 func (s *localSide) Hash(ctx context.Context, dir, algorithm string, files []*verify.Entry, got func(string, verify.Digest, error)) error {
+	if err := s.sound(dir); err != nil {
+		return err
+	}
 	return verify.HashFiles(ctx, dir, algorithm, pathsOf(files), runtime.GOMAXPROCS(0), got)
 }
 
@@ -92,53 +94,6 @@ func (s *localSide) runPath(key, run string) string {
 }
 func (s *localSide) generationsPath(key string) string {
 	return filepath.Join(s.state, "generations", key)
-}
-
-// makeState makes S, if need be, and the directory of the given elements below it. In a root that a group
-// writes to, S is the group's as well: whoever runs next must be able to recover what this run leaves.
-func (s *localSide) makeState(elem ...string) error {
-	if err := s.makeRootState(); err != nil {
-		return err
-	}
-	st, err := stat(s.state)
-	if err != nil {
-		return err
-	}
-	dir := s.state
-	for _, e := range elem {
-		dir = filepath.Join(dir, e)
-		switch err := os.Mkdir(dir, 0o700); {
-		case errors.Is(err, os.ErrExist):
-		case err != nil:
-			return err
-		default:
-			if err := giveDir(dir, uint32(st.Mode)&0o7777, st.Gid); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (s *localSide) makeRootState() error {
-	root, err := stat(s.root)
-	if err != nil {
-		return err
-	}
-	switch err := os.Mkdir(s.state, 0o700); {
-	case errors.Is(err, os.ErrExist):
-	case err != nil:
-		return err
-	case root.Mode&0o020 != 0:
-		if err := giveDir(s.state, 0o2700|uint32(root.Mode)&0o070, root.Gid); err != nil {
-			return err
-		}
-	}
-	ignore := filepath.Join(s.state, ".gitignore")
-	if _, err := os.Lstat(ignore); !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return os.WriteFile(ignore, []byte("*\n"), 0o666)
 }
 
 // needClaim refuses what only the holder of the claim may do.

@@ -110,21 +110,6 @@ func removeTree(dir string) error {
 	return os.RemoveAll(dir)
 }
 
-// subdirs are the names of the directories in dir, sorted; none if dir is not there.
-func subdirs(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	var names []string
-	for _, e := range entries {
-		if e.IsDir() {
-			names = append(names, e.Name())
-		}
-	}
-	return names, err
-}
-
 // resolve follows symlinks in what exists of path: the rest is appended, as mkdir -p would make it.
 func resolve(path string) (real string, exists bool, err error) {
 	real, err = filepath.EvalSymlinks(path)

@@ -139,11 +139,11 @@ func tryLock(path string) (l *fileLock, holder func() string, err error) {
 // openLock falls back to reading: flock(2) on a local file system does not mind, and the lock file of a
 // shared dataset may be another user's.
 func openLock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+	f, err := openPlain(path, os.O_RDWR|os.O_CREATE, 0o666)
 	if !errors.Is(err, fs.ErrPermission) && !errors.Is(err, unix.EROFS) {
 		return f, err
 	}
-	f, rerr := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	f, rerr := openPlain(path, os.O_RDONLY, 0)
 	if rerr != nil {
 		return nil, fmt.Errorf("%w: %w", errUnlockable, err)
 	}
@@ -164,7 +164,7 @@ func (l *fileLock) current() bool {
 	if err != nil {
 		return false
 	}
-	there, err := os.Stat(l.path)
+	there, err := os.Lstat(l.path)
 	return err == nil && os.SameFile(mine, there)
 }
 

@@ -13,6 +13,9 @@ func (s *localSide) SavePartial(file, partial, name string) error {
 	if err := os.Mkdir(partial, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
+	if err := s.sound(partial); err != nil {
+		return err
+	}
 	to := filepath.Join(partial, name)
 	unfinished, err := os.Lstat(file)
 	if err != nil {

@@ -28,6 +28,9 @@ func (s *localSide) mayPromote(ctx context.Context, p promotion) (replaces bool,
 	if err := errors.Join(ctx.Err(), s.needClaim(p.Key), checkName(p.Run)); err != nil {
 		return false, err
 	}
+	if err := s.sound(filepath.Join(s.runPath(p.Key, p.Run), "tree"), filepath.Dir(s.journalPath(p.Key))); err != nil {
+		return false, err
+	}
 	if _, err := os.Lstat(s.journalPath(p.Key)); !errors.Is(err, fs.ErrNotExist) {
 		return false, errors.Join(errors.New("an earlier promotion is not settled"), err)
 	}
@@ -174,12 +177,12 @@ func (s *localSide) finish(key string, j journal) error {
 	}
 	// Without an old tree (it was deleted, or never was) the copies alone are no generation.
 	if _, err := os.Lstat(tree); errors.Is(err, fs.ErrNotExist) || !j.replaces || !j.keep {
-		return removeTree(run)
+		return s.remove(run)
 	}
 	if err := moveFiles(copies, tree, j.live); err != nil {
 		return err
 	}
-	if err := removeTree(copies); err != nil {
+	if err := s.remove(copies); err != nil {
 		return err
 	}
 	if err := s.makeState("generations", key); err != nil {
@@ -233,11 +236,17 @@ func writeDurably(file, text string) error {
 }
 
 func (s *localSide) MoveIn(_ context.Context, old, live, file string) error {
+	if err := s.sound(old); err != nil {
+		return err
+	}
 	p := newPlacer(old, live, renameNew)
 	return p.place(file)
 }
 
 func (s *localSide) SwapIn(_ context.Context, old, live, file string) error {
+	if err := s.sound(old); err != nil {
+		return err
+	}
 	aside := filepath.Dir(old) + "/aside"
 	if err := link(live+"/"+file, aside); err != nil {
 		return err

@@ -48,14 +48,12 @@ func (s *localSide) writeJournal(key string, j journal) error {
 }
 
 func (s *localSide) dropJournal(key string) error {
-	err := os.Remove(s.journalPath(key))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return syncDirs(filepath.Dir(s.journalPath(key)))
+	return s.inState(func(dir ownDir) error {
+		if err := dir.Remove(key); err != nil {
+			return ignoreMissing(err)
+		}
+		return syncDirs(dir.path)
+	}, "journal")
 }
 
 func (s *localSide) Recover(ctx context.Context, key string) (recovered, error) {
@@ -71,18 +69,18 @@ func (s *localSide) Recover(ctx context.Context, key string) (recovered, error) 
 }
 
 func (s *localSide) recover(key string) (recovered, error) {
-	text, err := os.ReadFile(s.journalPath(key))
-	if errors.Is(err, fs.ErrNotExist) {
-		return recovered{}, nil
-	}
+	text, err := readOwn(s.journalPath(key))
 	if err != nil {
-		return recovered{}, err
+		return recovered{}, ignoreMissing(err)
 	}
 	j, err := parseJournal(string(text))
 	if err != nil {
 		return recovered{}, fmt.Errorf("%s: %w", s.journalPath(key), err)
 	}
 	r := recovered{Run: j.run}
+	if err := ignoreMissing(s.sound(s.runPath(key, j.run))); err != nil {
+		return r, err
+	}
 	if r.Forward, err = s.restore(key, j); err != nil {
 		return r, err
 	}
@@ -151,48 +149,46 @@ func (s *localSide) Settle(ctx context.Context, key string, keep int, spared ...
 	return nil
 }
 
-// prune removes the oldest generations but for the spared ones, and remains of earlier prunings. A tree that is about to go is renamed
-// first, so that no generation is ever a part of itself.
+// prune removes the oldest generations but for the spared ones, and remains of earlier prunings.
 func (s *localSide) prune(key string, keep int, spared []string) error {
-	runs, err := subdirs(s.generationsPath(key))
+	err := s.inState(func(dir ownDir) error {
+		whole, err := dir.generations()
+		if err != nil {
+			return err
+		}
+		whole = slices.DeleteFunc(whole, func(run string) bool { return slices.Contains(spared, run) })
+		kept := append(whole[max(0, len(whole)-max(0, keep)):], spared...)
+		runs, err := dir.subdirs(isRun)
+		for _, run := range runs {
+			if err == nil && !slices.Contains(kept, run) {
+				err = dir.dropRun(run)
+			}
+		}
+		return err
+	}, "generations", key)
 	if err != nil {
 		return err
 	}
-	whole, err := s.generationRuns(key)
-	if err != nil {
-		return err
-	}
-	whole = slices.DeleteFunc(whole, func(run string) bool { return slices.Contains(spared, run) })
-	kept := append(whole[max(0, len(whole)-max(0, keep)):], spared...)
-	for _, run := range runs {
-		if slices.Contains(kept, run) {
-			continue
-		}
-		dir := filepath.Join(s.generationsPath(key), run)
-		if err := os.Rename(filepath.Join(dir, "tree"), filepath.Join(dir, "gone")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	for _, path := range [][]string{{"stage", key, "partial"}, {"stage", key}, {"generations", key}} {
+		last := len(path) - 1
+		if err := s.inState(func(dir ownDir) error { dir.Remove(path[last]); return nil }, path[:last]...); err != nil {
 			return err
 		}
-		if err := removeTree(dir); err != nil {
-			return err
-		}
-	}
-	for _, dir := range []string{filepath.Join(s.stagePath(key), "partial"), s.stagePath(key), s.generationsPath(key)} {
-		os.Remove(dir) // if it is empty
 	}
 	return nil
 }
 
-// generationRuns are the names of the whole generations, oldest first.
-func (s *localSide) generationRuns(key string) ([]string, error) {
-	runs, err := subdirs(s.generationsPath(key))
-	return slices.DeleteFunc(runs, func(run string) bool {
-		_, err := os.Lstat(filepath.Join(s.generationsPath(key), run, "tree"))
-		return err != nil
-	}), err
+// generations are the names of the whole generations in d, oldest first.
+func (d ownDir) generations() ([]string, error) {
+	return d.subdirs(func(run string) bool {
+		fi, err := d.Lstat(filepath.Join(run, "tree"))
+		return err == nil && fi.IsDir() && isRun(run)
+	})
 }
 
 func (s *localSide) Generations(ctx context.Context, key string) ([]generation, error) {
-	runs, err := s.generationRuns(key)
+	var runs []string
+	err := s.inState(func(dir ownDir) (err error) { runs, err = dir.generations(); return err }, "generations", key)
 	if err = errors.Join(ctx.Err(), err); err != nil {
 		return nil, fmt.Errorf("cannot list the generations of %s on %s: %w", key, s.name, err)
 	}
@@ -200,7 +196,7 @@ func (s *localSide) Generations(ctx context.Context, key string) ([]generation, 
 	var found []generation
 	for _, run := range runs {
 		dir := filepath.Join(s.generationsPath(key), run)
-		info, err := os.ReadFile(filepath.Join(dir, "info"))
+		info, err := readOwn(filepath.Join(dir, "info"))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("cannot read the generation %s: %w", run, err)
 		}

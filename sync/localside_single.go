@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
@@ -45,11 +43,11 @@ func (s *localSide) StageFile(ctx context.Context, file string, timeout time.Dur
 // then made anew.
 func (s *localSide) claimFile(ctx context.Context, dir string, timeout time.Duration) error {
 	for {
-		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := ignoreExisting(os.Mkdir(dir, 0o700)); err != nil {
 			return err
 		}
-		if st, err := lstat(dir); err == nil && !isDir(st) {
-			return unix.ENOTDIR
+		if fi, err := os.Lstat(dir); err == nil && !fi.IsDir() {
+			return planted(dir, fi.Mode())
 		}
 		l, err := waitLock(ctx, filepath.Join(dir, "lock"), timeout)
 		if errors.Is(err, fs.ErrNotExist) {

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,33 +32,39 @@ func (s *localSide) stage(key, run, live string) error {
 	if _, err := os.Lstat(dir); err == nil {
 		return fmt.Errorf("%s: %w", dir, fs.ErrExist)
 	}
-	if err := s.makeState("stage", key, run); err != nil {
+	own, err := s.madeState("stage", key, run)
+	if err != nil {
 		return err
 	}
+	defer own.Close()
 	if err := s.makeState("stage", key, run, "copies"); err != nil {
 		return err
 	}
-	tree := filepath.Join(dir, "tree")
-	if err := os.Mkdir(tree, 0o777); err != nil {
+	if err := own.Mkdir("tree", 0o777); err != nil {
 		return err
 	}
+	tree, err := own.enter("tree")
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
 	mode, gid, err := treeMode(tree, live)
 	if err != nil {
 		return err
 	}
-	return giveDir(tree, mode, gid)
+	return tree.give(mode, gid)
 }
 
 // treeMode is what live has or, where there is none, what mkdir would give; the umask shows in the mode of
 // the directory just made.
-func treeMode(made, live string) (mode, gid uint32, err error) {
+func treeMode(made ownDir, live string) (mode, gid uint32, err error) {
 	switch st, err := stat(live); {
 	case err == nil:
 		return uint32(st.Mode) & 0o7777, st.Gid, nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return 0, 0, err
 	}
-	st, err := stat(made)
+	st, err := made.stat()
 	if err != nil {
 		return 0, 0, err
 	}
@@ -73,7 +78,11 @@ func treeMode(made, live string) (mode, gid uint32, err error) {
 
 func (s *localSide) Link(ctx context.Context, from, to string, paths []string) error {
 	p := newPlacer(from, to, link)
-	if err := p.placeAll(ctx, paths); err != nil {
+	err := s.sound(from, to)
+	if err == nil {
+		err = p.placeAll(ctx, paths)
+	}
+	if err != nil {
 		return fmt.Errorf("cannot link from %s to %s: %w", from, to, err)
 	}
 	return nil
@@ -81,7 +90,11 @@ func (s *localSide) Link(ctx context.Context, from, to string, paths []string) e
 
 func (s *localSide) Copy(ctx context.Context, from, to string, paths []string) error {
 	p := newPlacer(from, to, copyFile)
-	if err := p.placeAll(ctx, paths); err != nil {
+	err := s.sound(from, to)
+	if err == nil {
+		err = p.placeAll(ctx, paths)
+	}
+	if err != nil {
 		return fmt.Errorf("cannot copy from %s to %s: %w", from, to, err)
 	}
 	return nil
@@ -237,6 +250,9 @@ func likeFile(path string, st unix.Stat_t) error {
 }
 
 func (s *localSide) SetDirs(ctx context.Context, dir string, dirs []verify.Entry) error {
+	if err := s.sound(dir); err != nil {
+		return fmt.Errorf("cannot set the mode of directories in %s: %w", dir, err)
+	}
 	// In order of path a directory comes after those above it.
 	for _, e := range slices.SortedFunc(slices.Values(dirs), verify.ComparePaths) {
 		if err := errors.Join(ctx.Err(), setDir(dir, e)); err != nil {
@@ -266,31 +282,4 @@ func (s *localSide) Flush(ctx context.Context, dir string) error {
 		return fmt.Errorf("cannot flush %s: %w", dir, err)
 	}
 	return nil
-}
-
-func (s *localSide) Remove(ctx context.Context, dir string) error {
-	err := errors.Join(ctx.Err(), s.belowState(dir))
-	if err == nil {
-		err = removeTree(dir)
-	}
-	if err != nil {
-		return fmt.Errorf("cannot remove %s: %w", dir, err)
-	}
-	return nil
-}
-
-// belowState refuses what is not strictly below S, by its name or because a symlink leads elsewhere.
-func (s *localSide) belowState(dir string) error {
-	if dir != filepath.Clean(dir) || !strings.HasPrefix(dir, s.state+"/") {
-		return fmt.Errorf("it is not below %s", s.state)
-	}
-	parent, exists, err := resolve(filepath.Dir(dir))
-	if err != nil || !exists {
-		return err
-	}
-	state, err := filepath.EvalSymlinks(s.state)
-	if err == nil && parent != state && !strings.HasPrefix(parent, state+"/") {
-		err = fmt.Errorf("a symbolic link leads out of %s", s.state)
-	}
-	return err
 }

@@ -108,21 +108,36 @@ func countLines(file string) (int64, error) {
 	}
 }
 
+// surveyState refuses at once what is not ours among the places that a transfer goes to.
 func (s *localSide) surveyState(v *survey, key string) error {
-	if _, err := os.Lstat(s.journalPath(key)); err == nil {
-		v.Journal = true
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return err
+	err := s.inState(func(dir ownDir) error {
+		for _, name := range []string{key, key + ".lock"} {
+			fi, err := dir.Lstat(name)
+			if ignoreMissing(err) != nil {
+				return err
+			}
+			if err == nil && !fi.Mode().IsRegular() {
+				return planted(filepath.Join(dir.path, name), fi.Mode())
+			}
+			v.Journal = v.Journal || err == nil && name == key
+		}
+		return nil
+	}, "journal")
+	if err == nil {
+		err = s.inState(func(dir ownDir) (err error) {
+			v.Stages, err = dir.subdirs(func(name string) bool { return !strings.HasPrefix(name, "partial") })
+			return err
+		}, "stage", key)
 	}
-	runs, err := subdirs(s.stagePath(key))
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.inState(func(dir ownDir) error {
+			partial, err := dir.list()
+			v.Partial = len(partial) > 0
+			return err
+		}, "stage", key, "partial")
 	}
-	v.Stages = slices.DeleteFunc(runs, func(run string) bool { return strings.HasPrefix(run, "partial") })
-	partial, err := os.ReadDir(filepath.Join(s.stagePath(key), "partial"))
-	v.Partial = len(partial) > 0
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
+	if err == nil {
+		err = s.inState(func(ownDir) error { return nil }, "generations", key)
 	}
 	return err
 }

@@ -59,8 +59,8 @@ func TestSharedRootHasSharedState(t *testing.T) {
 	d := localBed(t)
 	d.must(os.Chmod(d.root, 0o775))
 	d.write(d.live+"/records.parquet", "old")
-	d.promoted("r1", promotion{Keep: true})
-	for _, dir := range []string{d.state(), d.state("journal"), d.state("stage", d.key), d.state("generations", d.key), d.generation("r1")} {
+	d.promoted(run1, promotion{Keep: true})
+	for _, dir := range []string{d.state(), d.state("journal"), d.state("stage", d.key), d.state("generations", d.key), d.generation(run1)} {
 		d.modeIs(dir, 0o2770)
 	}
 	d.modeIs(d.live, uint32(0o755))
@@ -69,11 +69,11 @@ func TestSharedRootHasSharedState(t *testing.T) {
 func TestPromoteWaitsForSettle(t *testing.T) {
 	d := localBed(t)
 	d.oldDataset()
-	d.promoted("r1", promotion{Keep: true})
-	d.restage("r2")
-	p := promotion{Key: d.key, Run: "r2", Live: d.live, Keep: true}
+	d.promoted(run1, promotion{Keep: true})
+	d.restage(run2)
+	p := promotion{Key: d.key, Run: run2, Live: d.live, Keep: true}
 	d.wantErr(d.s.Promote(t.Context(), p), "a journal stands")
-	d.is(d.live+"/records.parquet", "new r1")
+	d.is(d.live+"/records.parquet", "new "+run1)
 	d.must(d.s.Settle(t.Context(), d.key, 1))
 	d.must(d.s.Promote(t.Context(), p))
 }
@@ -82,19 +82,19 @@ func TestDamagedJournalIsKept(t *testing.T) {
 	d := localBed(t)
 	d.oldDataset()
 	d.must(d.s.Claim(t.Context(), d.key, 0))
-	d.write(d.state("journal", d.key), "run=r1\n")
+	d.write(d.state("journal", d.key), "run="+run1+"\n")
 	_, err := d.s.Recover(t.Context(), d.key)
 	d.wantErr(err, "a damaged journal")
-	d.is(d.state("journal", d.key), "run=r1\n")
+	d.is(d.state("journal", d.key), "run="+run1+"\n")
 }
 
 // TestFailedSwitch: a journal is dropped if the switch had no effect, and left to Recover if it had one.
 func TestFailedSwitch(t *testing.T) {
 	d := localBed(t)
 	d.oldDataset()
-	d.staged("r1")
+	d.staged(run1)
 	s := d.s.(*localSide)
-	j := journal{run: "r1", live: d.live, inode: d.inode(d.run("r1", "tree")), replaces: true, keep: true}
+	j := journal{run: run1, live: d.live, inode: d.inode(d.run(run1, "tree")), replaces: true, keep: true}
 	journalStands := func(want bool) {
 		t.Helper()
 		d.must(s.writeJournal(d.key, j))
@@ -104,10 +104,10 @@ func TestFailedSwitch(t *testing.T) {
 		}
 	}
 	journalStands(false)
-	d.rename(d.live, d.run("r1", "old"))
+	d.rename(d.live, d.run(run1, "old"))
 	journalStands(true)
-	d.recoverTwice(recovered{"r1", true}, recovered{"r1", true})
-	d.is(d.live+"/records.parquet", "new r1")
+	d.recoverTwice(recovered{run1, true}, recovered{run1, true})
+	d.is(d.live+"/records.parquet", "new "+run1)
 	journalStands(true)
 }
 
@@ -117,14 +117,14 @@ func TestUnwritableDirectories(t *testing.T) {
 	d.oldDataset()
 	d.must(os.Chmod(d.live+"/_artifacts", 0o555))
 	d.must(os.Chmod(d.live+"/_derived", 0o555))
-	d.staged("r1")
-	d.must(d.s.SetDirs(t.Context(), d.run("r1", "tree"), entries(0o555, "_artifacts", "_derived")))
-	d.must(d.s.Promote(t.Context(), promotion{Key: d.key, Run: "r1", Live: d.live, Keep: true, Carry: carried}))
-	d.keptOld("r1")
+	d.staged(run1)
+	d.must(d.s.SetDirs(t.Context(), d.run(run1, "tree"), entries(0o555, "_artifacts", "_derived")))
+	d.must(d.s.Promote(t.Context(), promotion{Key: d.key, Run: run1, Live: d.live, Keep: true, Carry: carried}))
+	d.keptOld(run1)
 	d.modeIs(d.live+"/_derived", 0o555)
-	d.modeIs(d.generation("r1", "tree", "_artifacts"), 0o555)
+	d.modeIs(d.generation(run1, "tree", "_artifacts"), 0o555)
 	d.must(d.s.Settle(t.Context(), d.key, 0))
-	d.absent(d.generation("r1"))
+	d.absent(d.generation(run1))
 	d.must(os.Chmod(d.live+"/_artifacts", 0o755))
 	d.must(os.Chmod(d.live+"/_derived", 0o755))
 }

@@ -155,6 +155,8 @@ func (s *snapshot) shows(e *verify.Entry) bool {
 
 func (s *snapshot) add(e verify.Entry) {
 	switch {
+	case e.Kind != verify.File && (e.Path == lockFile || e.Path == ".events.lock"): // whoever locks it would follow it
+		s.unsafe = append(s.unsafe, e.Path+" ("+kindName(e.Kind)+")")
 	case !e.Class.Synced():
 		s.carry = append(s.carry, e.Path)
 	case e.Kind == verify.File:

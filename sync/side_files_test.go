@@ -30,8 +30,8 @@ var fileBehaviours = []behaviour{
 		for _, n := range names {
 			d.write(d.live+"/"+n, "data of "+n)
 		}
-		d.must(d.s.Stage(d.Context(), d.key, "r1", d.live))
-		tree, copies := d.run("r1", "tree"), d.run("r1", "copies")
+		d.must(d.s.Stage(d.Context(), d.key, run1, d.live))
+		tree, copies := d.run(run1, "tree"), d.run(run1, "copies")
 		d.must(d.s.Link(d.Context(), d.live, tree, names))
 		d.must(d.s.Copy(d.Context(), d.live, copies, names))
 		for _, n := range names {
@@ -62,9 +62,9 @@ var fileBehaviours = []behaviour{
 			if v := d.survey(); !v.Exists || len(v.Entries) != 1 {
 				d.Errorf("%q: %+v", id, v)
 			}
-			d.promoted("r1", promotion{Keep: true, Info: `{"it's":"\\n $(x)"}`})
-			d.is(d.live+"/records.parquet", "new r1")
-			d.is(d.generation("r1", "tree", "records.parquet"), "old")
+			d.promoted(run1, promotion{Keep: true, Info: `{"it's":"\\n $(x)"}`})
+			d.is(d.live+"/records.parquet", "new "+run1)
+			d.is(d.generation(run1, "tree", "records.parquet"), "old")
 			if g, err := d.s.Generations(d.Context(), d.key); err != nil || len(g) != 1 || g[0].Info != `{"it's":"\\n $(x)"}` {
 				d.Errorf("%q: %+v, %v", id, g, err)
 			}
@@ -135,21 +135,21 @@ var fileBehaviours = []behaviour{
 		d.write(d.live+"/records.parquet", "old")
 		d.must(os.Chmod(d.live, 0o750|fs.ModeSetgid))
 		d.must(d.s.Claim(d.Context(), d.key, 0))
-		d.must(d.s.Stage(d.Context(), d.key, "r1", d.live))
-		d.modeIs(d.run("r1", "tree"), 0o2750)
-		if fi, err := os.Stat(d.run("r1", "copies")); err != nil || !fi.IsDir() {
+		d.must(d.s.Stage(d.Context(), d.key, run1, d.live))
+		d.modeIs(d.run(run1, "tree"), 0o2750)
+		if fi, err := os.Stat(d.run(run1, "copies")); err != nil || !fi.IsDir() {
 			d.Error(err)
 		}
-		d.wantErr(d.s.Stage(d.Context(), d.key, "r1", d.live), "the same stage again")
+		d.wantErr(d.s.Stage(d.Context(), d.key, run1, d.live), "the same stage again")
 
 		beside := d.live + "-beside"
 		d.must(os.Mkdir(beside, 0o777))
 		st, err := stat(beside)
 		d.must(err)
-		d.must(d.s.Stage(d.Context(), d.key, "r2", d.live+"-absent"))
-		d.modeIs(d.run("r2", "tree"), uint32(st.Mode)&0o7777)
-		d.must(d.s.Stage(d.Context(), d.key, "r3", d.live+"/in-setgid"))
-		d.modeIs(d.run("r3", "tree"), uint32(st.Mode)&0o777|0o2000)
+		d.must(d.s.Stage(d.Context(), d.key, run2, d.live+"-absent"))
+		d.modeIs(d.run(run2, "tree"), uint32(st.Mode)&0o7777)
+		d.must(d.s.Stage(d.Context(), d.key, run3, d.live+"/in-setgid"))
+		d.modeIs(d.run(run3, "tree"), uint32(st.Mode)&0o777|0o2000)
 	}},
 	{"links and copies", func(d *bed) {
 		from, to, copies := d.live, d.live+"-to", d.live+"-copies"
@@ -183,16 +183,21 @@ var fileBehaviours = []behaviour{
 	{"remove stays inside", func(d *bed) {
 		d.must(d.s.Claim(d.Context(), d.key, 0))
 		d.write(d.live+"/records.parquet", "old")
-		d.write(d.run("r1", "tree", "x"), "x")
-		d.must(os.Symlink(d.live, d.run("r1", "out")))
+		d.write(d.run(run1, "tree", "x"), "x")
+		d.must(os.Symlink(d.live, d.run(run1, "out")))
 		for _, dir := range []string{d.live, d.root, d.state(), d.state() + "/", d.state("stage") + "/../../" + d.id, d.state() + "/..",
-			d.state() + "x", d.run("r1", "out", "records.parquet"), "", "/", filepath.Join(stateDir, "stage")} {
+			d.state() + "x", d.run(run1, "out", "records.parquet"), "", "/", filepath.Join(stateDir, "stage")} {
 			d.wantErr(d.s.Remove(d.Context(), dir), dir)
 		}
-		d.must(os.Chmod(d.run("r1", "tree"), 0o555))
-		d.must(d.s.Remove(d.Context(), d.run("r1")))
-		d.must(d.s.Remove(d.Context(), d.run("r1")))
-		d.absent(d.run("r1"))
+		d.must(os.Chmod(d.run(run1, "tree"), 0o555))
+		d.must(d.s.Remove(d.Context(), d.run(run1)))
+		if left, err := os.ReadDir(d.run(run1)); err != nil || len(left) != 1 || left[0].Name() != "out" {
+			d.Errorf("what usr does not make is to stay: %v, %v", left, err)
+		}
+		d.must(os.Remove(d.run(run1, "out")))
+		d.must(d.s.Remove(d.Context(), d.run(run1)))
+		d.must(d.s.Remove(d.Context(), d.run(run1)))
+		d.absent(d.run(run1))
 		d.is(d.live+"/records.parquet", "old")
 	}},
 }

@@ -69,11 +69,11 @@ var promoteBehaviours = []behaviour{
 	{"promote creates", func(d *bed) {
 		d.live = filepath.Join(d.root, "fresh", "dataset") // its parent does not exist
 		d.must(d.s.Claim(d.Context(), d.key, 0))
-		d.restage("r1")
-		d.must(d.s.Promote(d.Context(), promotion{Key: d.key, Run: "r1", Live: d.live, Keep: true}))
-		d.is(d.live+"/records.parquet", "new r1")
-		d.absent(d.run("r1"))
-		d.absent(d.generation("r1"))
+		d.restage(run1)
+		d.must(d.s.Promote(d.Context(), promotion{Key: d.key, Run: run1, Live: d.live, Keep: true}))
+		d.is(d.live+"/records.parquet", "new "+run1)
+		d.absent(d.run(run1))
+		d.absent(d.generation(run1))
 		d.must(d.s.Settle(d.Context(), d.key, 1))
 		if d.survey().Journal {
 			d.Error("the journal stands after Settle")
@@ -81,12 +81,12 @@ var promoteBehaviours = []behaviour{
 	}},
 	{"promote does not create over what appeared", func(d *bed) {
 		d.must(d.s.Claim(d.Context(), d.key, 0))
-		d.restage("r1")
+		d.restage(run1)
 		d.write(d.live+"/records.parquet", "theirs")
-		err := d.s.Promote(d.Context(), promotion{Key: d.key, Run: "r1", Live: d.live})
+		err := d.s.Promote(d.Context(), promotion{Key: d.key, Run: run1, Live: d.live})
 		d.wantErr(err, "live appeared")
 		d.is(d.live+"/records.parquet", "theirs")
-		d.is(d.run("r1", "tree", "records.parquet"), "new r1")
+		d.is(d.run(run1, "tree", "records.parquet"), "new "+run1)
 		if r, err := d.s.Recover(d.Context(), d.key); err != nil || r.Forward {
 			d.Errorf("%+v, %v", r, err)
 		}
@@ -94,32 +94,32 @@ var promoteBehaviours = []behaviour{
 	}},
 	{"promote needs the lock", func(d *bed) {
 		d.oldDataset()
-		d.staged("r1")
+		d.staged(run1)
 		d.must(d.s.Unlock(d.Context()))
-		p := promotion{Key: d.key, Run: "r1", Live: d.live, Carry: carried}
+		p := promotion{Key: d.key, Run: run1, Live: d.live, Carry: carried}
 		d.wantErr(d.s.Promote(d.Context(), p), "not locked")
 		d.lock()
 		d.must(os.Remove(d.live + "/.usr.lock"))
 		d.write(d.live+"/.usr.lock", "")
 		d.wantErr(d.s.Promote(d.Context(), p), "another lock file")
 		d.is(d.live+"/records.parquet", "old")
-		d.absent(d.generation("r1"))
+		d.absent(d.generation(run1))
 	}},
 	{"generations are pruned", func(d *bed) {
 		d.oldDataset()
-		d.staged("r0")
-		d.must(d.s.Remove(d.Context(), d.run("r0")))
-		for _, run := range []string{"r1", "r2", "r3"} {
+		d.staged(run0)
+		d.must(d.s.Remove(d.Context(), d.run(run0)))
+		for _, run := range []string{run1, run2, run3} {
 			d.restage(run)
 			d.must(d.s.Promote(d.Context(), promotion{Key: d.key, Run: run, Live: d.live, Carry: carried, Keep: true, Info: `{"r":"` + run + `"}`}))
 			d.must(d.s.Settle(d.Context(), d.key, 2))
 		}
 		g, err := d.s.Generations(d.Context(), d.key)
 		d.must(err)
-		if len(g) != 2 || g[0] != (generation{"r3", d.generation("r3", "tree"), `{"r":"r3"}`}) || g[1].Run != "r2" {
+		if len(g) != 2 || g[0] != (generation{run3, d.generation(run3, "tree"), `{"r":"` + run3 + `"}`}) || g[1].Run != run2 {
 			d.Errorf("%+v", g)
 		}
-		d.is(g[0].Tree+"/records.parquet", "new r2")
+		d.is(g[0].Tree+"/records.parquet", "new "+run2)
 		d.must(d.s.Settle(d.Context(), d.key, 0))
 		d.absent(d.state("generations", d.key))
 		d.absent(d.state("stage", d.key))
@@ -138,13 +138,13 @@ func promotes(d *bed, p promotion) {
 	d.must(err)
 	defer writer.Close()
 	p.Carry, p.Info = carried, `{"a":"b = c"}`
-	d.promoted("r1", p)
+	d.promoted(run1, p)
 
 	d.modeIs(d.live, 0o2775)
 	if st, err := lstat(d.live + "/_gone"); err != nil || uint32(st.Mode)&0o777 != 0o750 { // setgid may come from above
 		d.Errorf("a carried directory: mode %o, %v", st.Mode, err)
 	}
-	d.is(d.live+"/records.parquet", "new r1")
+	d.is(d.live+"/records.parquet", "new "+run1)
 	d.is(d.live+"/_derived/same", "same")
 	d.is(d.live+"/_gone/.DS_Store", "mine too")
 	if d.inode(d.live+"/.usr.lock") != lock || d.inode(d.live+"/.events.log") != events {
@@ -156,16 +156,16 @@ func promotes(d *bed, p promotion) {
 	}
 	writer.WriteString("two\n")
 	d.is(d.live+"/.events.log", "one\ntwo\n")
-	d.absent(d.run("r1"))
+	d.absent(d.run(run1))
 	if !d.survey().Journal {
 		d.Error("the journal is gone before Settle")
 	}
 	if p.Keep {
-		d.keptOld("r1")
+		d.keptOld(run1)
 	} else {
-		d.absent(d.generation("r1"))
+		d.absent(d.generation(run1))
 	}
-	if r, err := d.s.Recover(d.Context(), d.key); r != (recovered{"r1", true}) || err != nil {
+	if r, err := d.s.Recover(d.Context(), d.key); r != (recovered{run1, true}) || err != nil {
 		d.Errorf("Recover after Promote: %+v, %v", r, err)
 	}
 	d.must(d.s.Settle(d.Context(), d.key, 1))
@@ -190,7 +190,7 @@ func (d *bed) keptOld(run string) {
 	d.absent(d.generation(run, "copies"))
 }
 
-// rewind is a hand-made state: what a promotion by run r1 leaves if it is killed at some moment. It begins with
+// rewind is a hand-made state: what a promotion by run1 leaves if it is killed at some moment. It begins with
 // a promotion that was finished and kept, but not settled.
 type rewind struct {
 	name    string
@@ -199,21 +199,21 @@ type rewind struct {
 }
 
 // unkeep puts the run directory back as it was before step 5.
-func unkeep(d *bed) { d.rename(d.generation("r1"), d.run("r1")) }
+func unkeep(d *bed) { d.rename(d.generation(run1), d.run(run1)) }
 
 // uncopy puts the copies back as they were before step 4.
 func uncopy(d *bed) {
 	unkeep(d)
 	for _, p := range []string{".events.log", "meta.md", "_artifacts/plot"} {
-		d.rename(d.run("r1", "tree", p), d.run("r1", "copies", p))
-		d.must(os.Link(d.live+"/"+p, d.run("r1", "tree", p)))
+		d.rename(d.run(run1, "tree", p), d.run(run1, "copies", p))
+		d.must(os.Link(d.live+"/"+p, d.run(run1, "tree", p)))
 	}
 }
 
 // renamed is the state of two renames after the second, halfway that after the first.
-func renamed(d *bed) { uncopy(d); d.rename(d.run("r1", "tree"), d.run("r1", "old")) }
-func halfway(d *bed) { renamed(d); d.rename(d.live, d.run("r1", "tree")) }
-func begun(d *bed)   { halfway(d); d.rename(d.run("r1", "old"), d.live) }
+func renamed(d *bed) { uncopy(d); d.rename(d.run(run1, "tree"), d.run(run1, "old")) }
+func halfway(d *bed) { renamed(d); d.rename(d.live, d.run(run1, "tree")) }
+func begun(d *bed)   { halfway(d); d.rename(d.run(run1, "old"), d.live) }
 
 var rewinds = []rewind{
 	{"journal written", begun, false},
@@ -222,9 +222,9 @@ var rewinds = []rewind{
 	{"exchanged", uncopy, true},
 	{"one copy moved", func(d *bed) {
 		uncopy(d)
-		d.rename(d.run("r1", "copies", ".events.log"), d.run("r1", "tree", ".events.log"))
+		d.rename(d.run(run1, "copies", ".events.log"), d.run(run1, "tree", ".events.log"))
 	}, true},
-	{"copies moved", func(d *bed) { unkeep(d); d.must(os.MkdirAll(d.run("r1", "copies"), 0o755)) }, true},
+	{"copies moved", func(d *bed) { unkeep(d); d.must(os.MkdirAll(d.run(run1, "copies"), 0o755)) }, true},
 	{"copies gone", unkeep, true},
 	{"kept", func(*bed) {}, true},
 }
@@ -244,24 +244,24 @@ func recoveries() (all []behaviour) {
 		}},
 		behaviour{"recover a creation begun", func(d *bed) {
 			d.created()
-			d.rename(d.live, d.run("r1", "tree"))
-			d.recoverTwice(recovered{"r1", false}, recovered{})
+			d.rename(d.live, d.run(run1, "tree"))
+			d.recoverTwice(recovered{run1, false}, recovered{})
 			d.absent(d.live)
 		}},
 		behaviour{"recover a creation done", func(d *bed) {
 			d.created()
-			d.must(os.MkdirAll(d.run("r1", "copies"), 0o755))
-			d.recoverTwice(recovered{"r1", true}, recovered{"r1", true})
-			d.is(d.live+"/records.parquet", "new r1")
-			d.absent(d.run("r1"))
+			d.must(os.MkdirAll(d.run(run1, "copies"), 0o755))
+			d.recoverTwice(recovered{run1, true}, recovered{run1, true})
+			d.is(d.live+"/records.parquet", "new "+run1)
+			d.absent(d.run(run1))
 		}},
 		behaviour{"recover when live was deleted", func(d *bed) {
 			d.oldDataset()
-			d.promoted("r1", promotion{Keep: true, Carry: carried})
+			d.promoted(run1, promotion{Keep: true, Carry: carried})
 			begun(d)
 			d.must(os.RemoveAll(d.live))
-			d.recoverTwice(recovered{"r1", true}, recovered{"r1", true})
-			d.is(d.live+"/records.parquet", "new r1")
+			d.recoverTwice(recovered{run1, true}, recovered{run1, true})
+			d.is(d.live+"/records.parquet", "new "+run1)
 			d.must(d.s.Settle(d.Context(), d.key, 1))
 			if g, err := d.s.Generations(d.Context(), d.key); len(g) > 0 || err != nil { // of nothing but the copies
 				d.Errorf("%+v, %v", g, err)
@@ -269,12 +269,12 @@ func recoveries() (all []behaviour) {
 		}},
 		behaviour{"recover when another made live", func(d *bed) {
 			d.oldDataset()
-			d.promoted("r1", promotion{Keep: true, Carry: carried})
+			d.promoted(run1, promotion{Keep: true, Carry: carried})
 			halfway(d)
 			d.write(d.live+"/records.parquet", "theirs")
-			d.recoverTwice(recovered{"r1", false}, recovered{})
+			d.recoverTwice(recovered{run1, false}, recovered{})
 			d.is(d.live+"/records.parquet", "theirs")
-			d.is(d.generation("r1", "tree", "records.parquet"), "old") // nothing anyone wrote is gone
+			d.is(d.generation(run1, "tree", "records.parquet"), "old") // nothing anyone wrote is gone
 		}},
 	)
 }
@@ -282,8 +282,8 @@ func recoveries() (all []behaviour) {
 func (d *bed) created() {
 	d.Helper()
 	d.must(d.s.Claim(d.Context(), d.key, 0))
-	d.restage("r1")
-	d.must(d.s.Promote(d.Context(), promotion{Key: d.key, Run: "r1", Live: d.live, Keep: true}))
+	d.restage(run1)
+	d.must(d.s.Promote(d.Context(), promotion{Key: d.key, Run: run1, Live: d.live, Keep: true}))
 }
 
 func (d *bed) recoverTwice(first, second recovered) {
@@ -297,7 +297,7 @@ func (d *bed) recoverTwice(first, second recovered) {
 
 func recovers(d *bed, w rewind, by side) {
 	d.oldDataset()
-	d.promoted("r1", promotion{Keep: true, Carry: carried, Info: "{}"})
+	d.promoted(run1, promotion{Keep: true, Carry: carried, Info: "{}"})
 	d.must(d.s.Unlock(d.Context())) // the run was killed, and with it went its locks
 	d.must(d.s.Release(d.Context()))
 	lock := d.state("journal", d.key+".lock")
@@ -306,15 +306,15 @@ func recovers(d *bed, w rewind, by side) {
 	d.s = by
 	d.must(d.s.Claim(d.Context(), d.key, 0))
 	if w.forward {
-		d.recoverTwice(recovered{"r1", true}, recovered{"r1", true})
-		d.is(d.live+"/records.parquet", "new r1")
-		d.keptOld("r1")
-		d.absent(d.run("r1"))
+		d.recoverTwice(recovered{run1, true}, recovered{run1, true})
+		d.is(d.live+"/records.parquet", "new "+run1)
+		d.keptOld(run1)
+		d.absent(d.run(run1))
 		d.must(d.s.Settle(d.Context(), d.key, 1))
 	} else {
-		d.recoverTwice(recovered{"r1", false}, recovered{})
+		d.recoverTwice(recovered{run1, false}, recovered{})
 		d.is(d.live+"/records.parquet", "old")
-		d.absent(d.generation("r1"))
+		d.absent(d.generation(run1))
 	}
 	if d.survey().Journal {
 		d.Error("the journal stands")
@@ -345,14 +345,14 @@ func TestSidesRecoverEachOther(t *testing.T) {
 
 // TestJournal: both implementations of a side must read what the other wrote, so its form is fixed.
 func TestJournal(t *testing.T) {
-	j := journal{run: "r1", live: "/a b/c=d", inode: 7, replaces: true, keep: false}
-	if j.String() != "run=r1\nlive=/a b/c=d\ninode=7\nreplaces=1\nkeep=0\n" {
+	j := journal{run: run1, live: "/a b/c=d", inode: 7, replaces: true, keep: false}
+	if j.String() != "run="+run1+"\nlive=/a b/c=d\ninode=7\nreplaces=1\nkeep=0\n" {
 		t.Error(j)
 	}
 	if got, err := parseJournal(j.String()); got != j || err != nil {
 		t.Errorf("%+v, %v", got, err)
 	}
-	for _, bad := range []string{"", "run=r1\n", strings.Replace(j.String(), "r1", "../x", 1), strings.Replace(j.String(), "7", "x", 1)} {
+	for _, bad := range []string{"", "run=" + run1 + "\n", strings.Replace(j.String(), run1, "../x", 1), strings.Replace(j.String(), "7", "x", 1)} {
 		if _, err := parseJournal(bad); err == nil {
 			t.Errorf("%q: no error", bad)
 		}

@@ -35,6 +35,14 @@ func testSide(t *testing.T, s side, root string) {
 	}
 }
 
+// Names of runs, oldest first.
+const (
+	run0 = "20260101T000000.000000Z-000000"
+	run1 = "20260101T000000.000000Z-000001"
+	run2 = "20260101T000000.000000Z-000002"
+	run3 = "20260101T000000.000000Z-000003"
+)
+
 type behaviour struct {
 	name  string
 	check func(d *bed)
@@ -330,8 +338,8 @@ var lockBehaviours = []behaviour{
 		d.lock()
 		_, err := d.s.Recover(d.Context(), d.key)
 		d.wantErr(err, "Recover")
-		d.wantErr(d.s.Stage(d.Context(), d.key, "r1", d.live), "Stage")
-		d.wantErr(d.s.Promote(d.Context(), promotion{Key: d.key, Run: "r1", Live: d.live}), "Promote")
+		d.wantErr(d.s.Stage(d.Context(), d.key, run1, d.live), "Stage")
+		d.wantErr(d.s.Promote(d.Context(), promotion{Key: d.key, Run: run1, Live: d.live}), "Promote")
 		d.is(d.live+"/records.parquet", "old")
 	}},
 }

@@ -150,7 +150,7 @@ func (s store) placelessRun(id, remote string, next *base) string {
 
 // readHead reads a base without its files.
 func readHead(path string) (*base, error) {
-	f, err := os.Open(path)
+	f, err := openOwn(path)
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +168,7 @@ func readBaseHead(r *bufio.Reader) (*base, error) {
 }
 
 func readWholeBase(path string) (*base, error) {
-	f, err := os.Open(path)
+	f, err := openOwn(path)
 	if err != nil {
 		return nil, err
 	}
@@ -295,7 +295,10 @@ const newSuffix = "%new"
 
 // rewrite replaces a file in one step, for one writer at a time.
 func rewrite(path string, mode os.FileMode, fill func(io.Writer) error) error {
-	f, err := os.OpenFile(path+newSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	if err := ignoreMissing(os.Remove(path + newSuffix)); err != nil { // nor written to: it may be a link to something else
+		return err
+	}
+	f, err := os.OpenFile(path+newSuffix, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
 	}
@@ -336,7 +339,7 @@ func (s store) cachePath(id, remote string) string {
 
 // learn takes the digests of the cache into a snapshot, for all files whose stamps did not change.
 func (s store) learn(snap *snapshot, id, remote, algorithm string) {
-	f, err := os.Open(s.cachePath(id, remote))
+	f, err := openOwn(s.cachePath(id, remote))
 	if err != nil {
 		return
 	}
@@ -384,7 +387,7 @@ func (s store) log(e LogEntry) error {
 	if err := s.makeParent(path); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	f, err := openPlain(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
@@ -398,7 +401,7 @@ func (s store) log(e LogEntry) error {
 
 // Log reads the log of a root, newest first; id "" means all datasets. Lines that cannot be read are passed over.
 func Log(root, id string) ([]LogEntry, error) {
-	data, err := os.ReadFile(filepath.Join(root, stateDir, "log", "sync.jsonl"))
+	data, err := readOwn(filepath.Join(root, stateDir, "log", "sync.jsonl"))
 	if err != nil {
 		return nil, ignoreMissing(err)
 	}

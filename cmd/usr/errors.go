@@ -114,6 +114,7 @@ func (a *app) classify(err error) (code int, kind, hint string) {
 		connect     *remote.ConnectError
 		tool        *remote.ToolError
 		lock        *remote.LockError
+		planted     *remote.PlantedError
 		noise       *remote.NoiseError
 		rsync       *remote.RsyncError
 		path        *remote.PathError
@@ -149,6 +150,8 @@ func (a *app) classify(err error) (code int, kind, hint string) {
 		return codeRefused, "missing", a.hintMissing(missing)
 	case errors.As(err, &unsafe):
 		return codeRefused, "unsafe", "replace or remove them on " + unsafe.Side + " (symlinks, devices, pipes and sockets are never transferred), or add them to the remote's `ignore` patterns"
+	case errors.As(err, &planted):
+		return codeRefused, "unsafe", "see who put it there (`ls -ld " + shellWord(planted.Path) + "`), move it away (itself, not what it leads to), and run the same command again"
 	case errors.As(err, &noUndo):
 		return codeRefused, "nothing-to-undo", a.hintNoUndo(noUndo)
 	case errors.As(err, &lock):

@@ -37,6 +37,7 @@ var knownErrors = []struct {
 	{&sync.MissingError{Side: "cluster", Path: "/x"}, 6},
 	{&sync.MissingError{Side: "cluster", Path: "/x", File: true}, 6},
 	{&sync.UnsafeError{Side: "cluster", Paths: []string{"x (symlink)"}}, 6},
+	{&remote.PlantedError{Path: "/x/.usr-sync", Is: "a symbolic link"}, 6},
 	{&sync.HistoryError{Relation: sync.Diverged, Direction: sync.Pull}, 6},
 	{&sync.HistoryError{Relation: sync.LocalAhead, Direction: sync.Pull, Disjoint: []string{"x"}}, 6},
 	{&sync.HistoryError{Relation: sync.LocalBehind, Direction: sync.Push, Disjoint: []string{"x"}}, 6},
