@@ -1,3 +1,5 @@
+// Package remote is the vocabulary of a host that holds datasets: what a side of a transaction is passed and reports,
+// and the errors that callers decide on. The rooms below it do the work: ssh, shell, rsync and doctor.
 package remote
 
 import (
@@ -59,7 +61,7 @@ func (e *LockError) Error() string {
 	if holder == "" {
 		holder = "another process"
 	}
-	return fmt.Sprintf("cannot lock %s: after %s it is still held by %s", escape(e.Path), e.Waited.Round(time.Millisecond), holder)
+	return fmt.Sprintf("cannot lock %s: after %s it is still held by %s", Escape(e.Path), e.Waited.Round(time.Millisecond), holder)
 }
 
 // PlantedError means that something else lies where usr keeps its own, such as a symlink that leads elsewhere. Nothing is
@@ -70,7 +72,7 @@ type PlantedError struct {
 }
 
 func (e *PlantedError) Error() string {
-	return fmt.Sprintf("cannot use %s: it is %s", escape(e.Path), e.Is)
+	return fmt.Sprintf("cannot use %s: it is %s", Escape(e.Path), e.Is)
 }
 
 // NoiseError means that the login shell prints on stdout before a command runs, which breaks rsync as well.
@@ -86,8 +88,7 @@ func (e *NoiseError) Error() string {
 type Error struct {
 	Do     string // what was to be done, such as "list /data/x"
 	Detail string // the remote's own words, escaped, lines joined by "; "
-
-	status int
+	Status int    // exit status of the request, which tells more than that it failed
 }
 
 func (e *Error) Error() string { return "cannot " + e.Do + ": " + e.Detail }
@@ -115,67 +116,9 @@ func systemError(text string) error {
 	return nil
 }
 
-// sshWords maps ssh's messages to reasons. The order matters: a changed host key is followed by a line about
-// permission, and a closed connection follows most of the others.
-var sshWords = []struct {
-	words  string
-	reason Reason
-}{
-	{"Bad configuration option", Config},
-	{"terminating, ", Config},
-	{"Can't open user config file", Config},
-	{"Could not resolve hostname", UnknownHost},
-	{"REMOTE HOST IDENTIFICATION HAS CHANGED", HostKey},
-	{"host key is known for", NewHost},
-	{"Host key verification failed", NewHost}, // a changed one is announced before
-	{"Connection refused", Refused},
-	{"No route to host", Unreachable},
-	{"Network is unreachable", Unreachable},
-	{"timed out", Timeout},
-	{"Permission denied (", Auth},
-	{"Too many authentication failures", Auth},
-	{"Authentication failed", Auth},
-	{"Session open refused by peer", Sessions},
-	{"administratively prohibited", Sessions},
-	{"not responding", Lost},
-	{"Connection closed", Lost},
-	{"Connection reset", Lost},
-	{"closed by remote host", Lost},
-	{"Broken pipe", Lost},
-}
-
-// classify reads the reason out of what ssh wrote on stderr and picks the line that says it.
-func classify(stderr string, otherwise Reason) (Reason, string) {
-	lines := strings.Split(strings.TrimSpace(stderr), "\n")
-	for _, known := range sshWords {
-		for _, line := range lines {
-			if strings.Contains(line, known.words) {
-				return known.reason, escape(strings.Trim(line, " @\t\r"))
-			}
-		}
-	}
-	return otherwise, escape(strings.TrimSpace(lines[len(lines)-1]))
-}
-
 func withDetail(text, detail string) string {
 	if detail == "" {
 		return text
 	}
 	return text + ": " + detail
-}
-
-// escape makes text of a host fit for one line of a terminal: control characters and broken UTF-8 become \xNN.
-func escape(text string) string {
-	var b strings.Builder
-	for i, r := range text {
-		switch {
-		case r == '\uFFFD' && !strings.HasPrefix(text[i:], "\uFFFD"):
-			fmt.Fprintf(&b, `\x%02x`, text[i])
-		case r < 0x20 || r >= 0x7f && r < 0xa0:
-			fmt.Fprintf(&b, `\x%02x`, r)
-		default:
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
 }

@@ -85,7 +85,7 @@ func nextBase(run string, p *plan, after verify.Manifest) *base {
 // pendNext writes the common base of a pull or push down, to hold once it is promoted.
 func (c *command) pendNext(t *proven) (bool, error) {
 	next := nextBase(t.run, t.plan, t.files)
-	return true, c.store.putPending(c.id, next.Place.name(), t.plan.how.algorithm, next)
+	return true, c.store.putPending(c.id, placeName(next.Place), t.plan.how.algorithm, next)
 }
 
 // recordEqual makes the content of two equal sides their common base, unless it is already.
@@ -94,7 +94,7 @@ func (c *command) recordEqual(p *plan) error {
 		p.base = c.loadBase(p.view)
 	}
 	next := nextBase(newRun(c.o.Now()), p, p.dst.files)
-	name := next.Place.name()
+	name := placeName(next.Place)
 	if c.store.says(c.id, next) {
 		return c.store.dropPending(c.id, name)
 	}

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/remote/rsync"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
@@ -69,7 +69,7 @@ func (c *command) preview(ctx context.Context, p *plan, r *Report) error {
 	if !p.dst.survey.Exists || !p.src.survey.Exists {
 		return nil // rsync has nothing to compare with; all is new
 	}
-	items, err := remote.Preview{
+	items, err := rsync.Preview{
 		From: p.src.side.Endpoint(), To: p.dst.side.Endpoint(),
 		FromDir: p.src.survey.Live, ToDir: p.dst.survey.Live,
 		Exclude: c.excludes(p),
@@ -77,7 +77,7 @@ func (c *command) preview(ctx context.Context, p *plan, r *Report) error {
 		Stall:   stallTimeout,
 		Command: c.ranRsync,
 	}.Run(ctx)
-	var partial *remote.RsyncError
+	var partial *rsync.Error
 	if errors.As(err, &partial) && (partial.Code == 23 || partial.Code == 24) {
 		// A file vanished meanwhile; or one is to take the place of a directory that holds ignored files, at which
 		// rsync balks even in thought.
@@ -117,11 +117,11 @@ func (c *command) itemizer() func(string) {
 func (c *command) excludes(p *plan) []string {
 	var out []string
 	for _, path := range append(append([]string(nil), p.src.carry...), p.dst.carry...) {
-		out = append(out, remote.ExcludePath(path))
+		out = append(out, rsync.ExcludePath(path))
 	}
 	verify.Join(p.src.files, p.dst.files, func(a, b *verify.Entry) {
 		if e := either(a, b); !p.how.modes.inScope(e.Class) {
-			out = append(out, remote.ExcludePath(e.Path))
+			out = append(out, rsync.ExcludePath(e.Path))
 		}
 	})
 	return out

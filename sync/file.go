@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/remote/rsync"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
@@ -136,7 +137,7 @@ func (f *fileTransfer) path(s *snapshot) string {
 // snapshot describes a file as the only one of its directory. Its path is the source's name on both sides, so
 // that the two compare, whatever they are called.
 func (f *fileTransfer) snapshot(ctx context.Context, how method, s side, file string) (*snapshot, error) {
-	snap := &snapshot{side: s, survey: &survey{Live: path.Dir(file), EventLines: -1}, single: true}
+	snap := &snapshot{side: s, survey: &remote.Survey{Live: path.Dir(file), EventLines: -1}, single: true}
 	e, err := s.Stat(ctx, file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return snap, nil
@@ -216,7 +217,7 @@ func (f *fileTransfer) fetch(ctx context.Context, p *plan, dir string) error {
 
 func (f *fileTransfer) copyFile(ctx context.Context, p *plan, dir string) error {
 	e := p.src.files[0]
-	stats, err := remote.Transfer{
+	stats, err := rsync.Transfer{
 		From: p.src.side.Endpoint(), To: p.dst.side.Endpoint(),
 		FromDir: p.src.survey.Live, ToDir: dir, Files: []string{e.Path},
 		Basis:      []string{p.dst.survey.Live},

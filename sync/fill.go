@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/remote/rsync"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
@@ -31,7 +32,7 @@ func (st *stage) bring(ctx context.Context, p *plan, want []*item) error {
 	if err != nil {
 		return err
 	}
-	// Only what comes from another host is in its place when rsync reports it (remote.Transfer): else what was hashed
+	// Only what comes from another host is in its place when rsync reports it (rsync.Transfer): else what was hashed
 	// may be the file that it replaces.
 	if p.src.side.Endpoint().Host != "" && len(by[fetch]) == len(want) && got.complete(entriesOf(want)) {
 		st.add(got.stamped, p.src.files)
@@ -77,9 +78,9 @@ func (st *stage) reuse(ctx context.Context, items []*item) error {
 	if len(items) == 0 {
 		return nil
 	}
-	files := make([]placement, len(items))
+	files := make([]remote.Placement, len(items))
 	for i, it := range items {
-		files[i] = placement{From: it.from, Path: it.Path, Mtime: it.Mtime}
+		files[i] = remote.Placement{From: it.from, Path: it.Path, Mtime: it.Mtime}
 	}
 	return st.dst.CopyAs(ctx, st.tree, files)
 }
@@ -185,7 +186,7 @@ func (st *stage) copyFiles(ctx context.Context, p *plan, want []*verify.Entry, d
 	if p.dst.survey.Exists {
 		basis = append([]string{p.dst.survey.Live}, basis...)
 	}
-	stats, err := runStreams(ctx, remote.Transfer{
+	stats, err := runStreams(ctx, rsync.Transfer{
 		From: p.src.side.Endpoint(), To: st.dst.Endpoint(),
 		FromDir: p.src.survey.Live, ToDir: st.tree,
 		Basis:      basis,
@@ -193,13 +194,13 @@ func (st *stage) copyFiles(ctx context.Context, p *plan, want []*verify.Entry, d
 		Bwlimit:    st.bwlimit(),
 		Stall:      stallTimeout,
 		Small:      total/int64(len(want)+1) < smallFile, TrustSender: len(want) > manyFiles && st.trustSender(ctx),
-		Done:     func(it remote.Item) { done(it.Path) },
+		Done:     func(it rsync.Item) { done(it.Path) },
 		Progress: func(n int64) { st.o.Observe(Progressed{Phase: "transfer", Done: n, Total: total, Files: len(want)}) },
 		Command:  st.ranRsync,
 	}, streams)
 	st.cost.sent += stats.Sent
 	st.cost.received += stats.Received
-	var rs *remote.RsyncError
+	var rs *rsync.Error
 	if errors.As(err, &rs) && rs.Vanished() {
 		return nil // the next look at the source decides
 	}
@@ -223,7 +224,7 @@ const manyFiles = 1000
 // trust: what is received lands in a private stage and is held against the plan, name by name and by content.
 func (p *Pair) trustSender(ctx context.Context) bool {
 	v, err := p.localRsync(ctx)
-	return err == nil && !v.Openrsync && !v.Less(remote.Version{Major: 3, Minor: 2, Patch: 5}) // else the transfer shows why
+	return err == nil && !v.Openrsync && !v.Less(rsync.Version{Major: 3, Minor: 2, Patch: 5}) // else the transfer shows why
 }
 
 // stallTimeout ends an rsync that shows no sign of life. Its own --timeout does not fire on a stalled pull, and a
@@ -249,7 +250,7 @@ func (st *stage) list(ctx context.Context, p *plan, got arrivals) error {
 	if err != nil {
 		return err
 	}
-	snap := &snapshot{side: st.dst, survey: &survey{Live: st.tree}}
+	snap := &snapshot{side: st.dst, survey: &remote.Survey{Live: st.tree}}
 	snap.sort(found, st.classes)
 	snap.files.SharePaths(p.src.files)
 	snap.files.Learn(got.stamped)

@@ -5,7 +5,7 @@ import (
 	stdsync "sync"
 	"time"
 
-	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/remote/shell"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
@@ -121,13 +121,13 @@ func once(m verify.Manifest) verify.Manifest {
 // one that is not there even then waits on.
 type remoteLanding struct {
 	ctx            context.Context
-	side           *remoteSide
+	side           remoteSide
 	dir, algorithm string
 	stop           chan struct{}
 	stopped        chan struct{}
 
 	mu       stdsync.Mutex
-	reported []remote.Sized
+	reported []shell.Sized
 
 	read verify.Manifest // by the one goroutine, as is err
 	err  error
@@ -139,7 +139,7 @@ const landingPause = 200 * time.Millisecond
 // landingBytes is how much a batch hashes at most, or one file: a run that has failed waits for its end.
 const landingBytes = 4 << 30
 
-func (r *remoteSide) Landing(ctx context.Context, dir, algorithm string, _ int) (landing, error) {
+func (r remoteSide) Landing(ctx context.Context, dir, algorithm string, _ int) (landing, error) {
 	l := &remoteLanding{ctx: ctx, side: r, dir: dir, algorithm: algorithm, stop: make(chan struct{}), stopped: make(chan struct{})}
 	go l.run()
 	return l, nil
@@ -148,7 +148,7 @@ func (r *remoteSide) Landing(ctx context.Context, dir, algorithm string, _ int) 
 func (l *remoteLanding) add(path string, size int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.reported = append(l.reported, remote.Sized{Path: path, Size: size})
+	l.reported = append(l.reported, shell.Sized{Path: path, Size: size})
 }
 
 func (l *remoteLanding) wait() (arrivals, error) {
@@ -159,7 +159,7 @@ func (l *remoteLanding) wait() (arrivals, error) {
 
 func (l *remoteLanding) run() {
 	defer close(l.stopped)
-	var waiting []remote.Sized
+	var waiting []shell.Sized
 	for l.err == nil {
 		select {
 		case <-l.stop:
@@ -177,10 +177,10 @@ func (l *remoteLanding) run() {
 }
 
 // batch is how many of the files are hashed in one go.
-func batch(files []remote.Sized) int {
+func batch(files []shell.Sized) int {
 	var bytes int64
 	for i, f := range files {
-		if bytes += f.Size; i > 0 && bytes > landingBytes || i == remote.HashBatch {
+		if bytes += f.Size; i > 0 && bytes > landingBytes || i == shell.HashBatch {
 			return i
 		}
 	}
@@ -188,9 +188,9 @@ func batch(files []remote.Sized) int {
 }
 
 // hash returns the files that were not there.
-func (l *remoteLanding) hash(files []remote.Sized) (missed []remote.Sized) {
+func (l *remoteLanding) hash(files []shell.Sized) (missed []shell.Sized) {
 	begun := len(l.read)
-	clock, missed, err := l.side.s.HashPresent(l.ctx, l.dir, l.algorithm, files, func(path string, sum remote.Sum) {
+	clock, missed, err := l.side.HashPresent(l.ctx, l.dir, l.algorithm, files, func(path string, sum verify.Digest) {
 		l.read = append(l.read, verify.Entry{Path: path, Digest: sum})
 	})
 	for i := range l.read[begun:] {

@@ -10,9 +10,11 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/dnadesign-maintainers/usr/remote"
 )
 
-func (s *localSide) Promote(ctx context.Context, p promotion) error {
+func (s *localSide) Promote(ctx context.Context, p remote.Promotion) error {
 	replaces, err := s.mayPromote(ctx, p)
 	if err == nil {
 		err = s.promote(p, replaces)
@@ -24,7 +26,7 @@ func (s *localSide) Promote(ctx context.Context, p promotion) error {
 }
 
 // mayPromote refuses what would break a promise of Promote; replaces says whether there is a live tree.
-func (s *localSide) mayPromote(ctx context.Context, p promotion) (replaces bool, err error) {
+func (s *localSide) mayPromote(ctx context.Context, p remote.Promotion) (replaces bool, err error) {
 	if err := errors.Join(ctx.Err(), s.needClaim(p.Key), checkName(p.Run)); err != nil {
 		return false, err
 	}
@@ -51,7 +53,7 @@ func (s *localSide) mayPromote(ctx context.Context, p promotion) (replaces bool,
 }
 
 // promote is not to be cancelled: it takes milliseconds, and half of it is work for Recover.
-func (s *localSide) promote(p promotion, replaces bool) error {
+func (s *localSide) promote(p remote.Promotion, replaces bool) error {
 	run := s.runPath(p.Key, p.Run)
 	tree := filepath.Join(run, "tree")
 	if replaces {
@@ -107,7 +109,7 @@ func carryInto(live, tree string, paths []string) error {
 }
 
 // switchTrees is step 3.
-func (s *localSide) switchTrees(p promotion, replaces bool) error {
+func (s *localSide) switchTrees(p remote.Promotion, replaces bool) error {
 	run := s.runPath(p.Key, p.Run)
 	tree, parent := filepath.Join(run, "tree"), filepath.Dir(p.Live)
 	var err error

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/dnadesign-maintainers/usr/remote"
 )
 
 // journal is what S/journal/KEY says about a promotion that was begun.
@@ -56,9 +58,9 @@ func (s *localSide) dropJournal(key string) error {
 	}, "journal")
 }
 
-func (s *localSide) Recover(ctx context.Context, key string) (recovered, error) {
+func (s *localSide) Recover(ctx context.Context, key string) (remote.Recovered, error) {
 	err := errors.Join(ctx.Err(), s.needClaim(key))
-	var r recovered
+	var r remote.Recovered
 	if err == nil {
 		r, err = s.recover(key)
 	}
@@ -68,16 +70,16 @@ func (s *localSide) Recover(ctx context.Context, key string) (recovered, error) 
 	return r, nil
 }
 
-func (s *localSide) recover(key string) (recovered, error) {
+func (s *localSide) recover(key string) (remote.Recovered, error) {
 	text, err := readOwn(s.journalPath(key))
 	if err != nil {
-		return recovered{}, ignoreMissing(err)
+		return remote.Recovered{}, ignoreMissing(err)
 	}
 	j, err := parseJournal(string(text))
 	if err != nil {
-		return recovered{}, fmt.Errorf("%s: %w", s.journalPath(key), err)
+		return remote.Recovered{}, fmt.Errorf("%s: %w", s.journalPath(key), err)
 	}
-	r := recovered{Run: j.run}
+	r := remote.Recovered{Run: j.run}
 	if err := ignoreMissing(s.sound(s.runPath(key, j.run))); err != nil {
 		return r, err
 	}
@@ -186,21 +188,21 @@ func (d ownDir) generations() ([]string, error) {
 	})
 }
 
-func (s *localSide) Generations(ctx context.Context, key string) ([]generation, error) {
+func (s *localSide) Generations(ctx context.Context, key string) ([]remote.Generation, error) {
 	var runs []string
 	err := s.inState(func(dir ownDir) (err error) { runs, err = dir.generations(); return err }, "generations", key)
 	if err = errors.Join(ctx.Err(), err); err != nil {
 		return nil, fmt.Errorf("cannot list the generations of %s on %s: %w", key, s.name, err)
 	}
 	slices.Reverse(runs)
-	var found []generation
+	var found []remote.Generation
 	for _, run := range runs {
 		dir := filepath.Join(s.generationsPath(key), run)
 		info, err := readOwn(filepath.Join(dir, "info"))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("cannot read the generation %s: %w", run, err)
 		}
-		found = append(found, generation{Run: run, Tree: filepath.Join(dir, "tree"), Info: strings.TrimSuffix(string(info), "\n")})
+		found = append(found, remote.Generation{Run: run, Tree: filepath.Join(dir, "tree"), Info: strings.TrimSuffix(string(info), "\n")})
 	}
 	return found, nil
 }

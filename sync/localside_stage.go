@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
@@ -100,7 +101,7 @@ func (s *localSide) Copy(ctx context.Context, from, to string, paths []string) e
 	return nil
 }
 
-func (s *localSide) CopyAs(ctx context.Context, to string, files []placement) error {
+func (s *localSide) CopyAs(ctx context.Context, to string, files []remote.Placement) error {
 	p := newPlacer("", to, nil)
 	for _, f := range files {
 		err := ctx.Err()

@@ -18,11 +18,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-func (s *localSide) Survey(ctx context.Context, id, known string) (*survey, error) {
-	v := &survey{EventLines: -1, Now: fsClock()}
+func (s *localSide) Survey(ctx context.Context, id, known string) (*remote.Survey, error) {
+	v := &remote.Survey{EventLines: -1, Now: fsClock()}
 	err := ctx.Err()
 	if err == nil {
 		err = s.surveyLive(v, id, known)
@@ -40,7 +41,7 @@ func (s *localSide) Survey(ctx context.Context, id, known string) (*survey, erro
 	return v, nil
 }
 
-func (s *localSide) surveyLive(v *survey, id, known string) (err error) {
+func (s *localSide) surveyLive(v *remote.Survey, id, known string) (err error) {
 	v.Live, v.Exists, err = resolve(filepath.Join(s.root, id))
 	if err != nil || !v.Exists {
 		return err
@@ -109,7 +110,7 @@ func countLines(file string) (int64, error) {
 }
 
 // surveyState refuses at once what is not ours among the places that a transfer goes to.
-func (s *localSide) surveyState(v *survey, key string) error {
+func (s *localSide) surveyState(v *remote.Survey, key string) error {
 	err := s.inState(func(dir ownDir) error {
 		for _, name := range []string{key, key + ".lock"} {
 			fi, err := dir.Lstat(name)
@@ -143,15 +144,15 @@ func (s *localSide) surveyState(v *survey, key string) error {
 }
 
 // place: where inode numbers are made up anew by each mount they identify nothing.
-func (s *localSide) place() place {
-	at := place{Dir: s.root}
+func (s *localSide) place() remote.Place {
+	at := remote.Place{Dir: s.root}
 	if st, err := stat(s.root); err == nil && steadyInodes(s.root) {
 		at.Root = strconv.FormatUint(st.Ino, 10)
 	}
 	return at
 }
 
-func (s *localSide) surveySpace(v *survey) error {
+func (s *localSide) surveySpace(v *remote.Survey) error {
 	state, err := stat(existing(s.state))
 	if err != nil {
 		return err
@@ -184,7 +185,7 @@ func freeSpace(dir string) (bytes, inodes int64) {
 	return bytes, inodes
 }
 
-func (s *localSide) Datasets(ctx context.Context) ([]datasetInfo, error) {
+func (s *localSide) Datasets(ctx context.Context) ([]remote.Dataset, error) {
 	if _, err := os.ReadDir(s.root); err != nil {
 		return nil, fmt.Errorf("cannot list the datasets of %s: %w", s.name, err)
 	}
@@ -192,7 +193,7 @@ func (s *localSide) Datasets(ctx context.Context) ([]datasetInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	var found []datasetInfo
+	var found []remote.Dataset
 	for _, top := range datasetDirs(s.root) {
 		if top == "archived" {
 			continue
@@ -210,7 +211,7 @@ func (s *localSide) Datasets(ctx context.Context) ([]datasetInfo, error) {
 			}
 		}
 	}
-	slices.SortFunc(found, func(a, b datasetInfo) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(found, func(a, b remote.Dataset) int { return strings.Compare(a.ID, b.ID) })
 	return found, nil
 }
 
@@ -227,7 +228,7 @@ func datasetDirs(dir string) []string {
 }
 
 // describe sums up what can be seen of a dataset; ok is false if it is none.
-func (s *localSide) describe(id string, classes *verify.Classifier) (d datasetInfo, ok bool) {
+func (s *localSide) describe(id string, classes *verify.Classifier) (d remote.Dataset, ok bool) {
 	dir := filepath.Join(s.root, id)
 	fi, err := os.Stat(filepath.Join(dir, "records.parquet"))
 	if err != nil || !fi.Mode().IsRegular() {
@@ -236,7 +237,7 @@ func (s *localSide) describe(id string, classes *verify.Classifier) (d datasetIn
 	if real, err := filepath.EvalSymlinks(dir); err == nil {
 		dir = real
 	}
-	d = datasetInfo{ID: id, Mtime: fi.ModTime().UnixNano(), LastLine: lastLine(filepath.Join(dir, ".events.log"))}
+	d = remote.Dataset{ID: id, Mtime: fi.ModTime().UnixNano(), LastLine: lastLine(filepath.Join(dir, ".events.log"))}
 	filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if rel, _ := filepath.Rel(dir, path); err != nil || !e.Type().IsRegular() || !classes.Class(rel).Synced() {
 			return nil

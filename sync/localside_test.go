@@ -59,7 +59,7 @@ func TestSharedRootHasSharedState(t *testing.T) {
 	d := localBed(t)
 	d.must(os.Chmod(d.root, 0o775))
 	d.write(d.live+"/records.parquet", "old")
-	d.promoted(run1, promotion{Keep: true})
+	d.promoted(run1, remote.Promotion{Keep: true})
 	for _, dir := range []string{d.state(), d.state("journal"), d.state("stage", d.key), d.state("generations", d.key), d.generation(run1)} {
 		d.modeIs(dir, 0o2770)
 	}
@@ -69,9 +69,9 @@ func TestSharedRootHasSharedState(t *testing.T) {
 func TestPromoteWaitsForSettle(t *testing.T) {
 	d := localBed(t)
 	d.oldDataset()
-	d.promoted(run1, promotion{Keep: true})
+	d.promoted(run1, remote.Promotion{Keep: true})
 	d.restage(run2)
-	p := promotion{Key: d.key, Run: run2, Live: d.live, Keep: true}
+	p := remote.Promotion{Key: d.key, Run: run2, Live: d.live, Keep: true}
 	d.wantErr(d.s.Promote(t.Context(), p), "a journal stands")
 	d.is(d.live+"/records.parquet", "new "+run1)
 	d.must(d.s.Settle(t.Context(), d.key, 1))
@@ -106,7 +106,7 @@ func TestFailedSwitch(t *testing.T) {
 	journalStands(false)
 	d.rename(d.live, d.run(run1, "old"))
 	journalStands(true)
-	d.recoverTwice(recovered{run1, true}, recovered{run1, true})
+	d.recoverTwice(remote.Recovered{Run: run1, Forward: true}, remote.Recovered{Run: run1, Forward: true})
 	d.is(d.live+"/records.parquet", "new "+run1)
 	journalStands(true)
 }
@@ -119,7 +119,7 @@ func TestUnwritableDirectories(t *testing.T) {
 	d.must(os.Chmod(d.live+"/_derived", 0o555))
 	d.staged(run1)
 	d.must(d.s.SetDirs(t.Context(), d.run(run1, "tree"), entries(0o555, "_artifacts", "_derived")))
-	d.must(d.s.Promote(t.Context(), promotion{Key: d.key, Run: run1, Live: d.live, Keep: true, Carry: carried}))
+	d.must(d.s.Promote(t.Context(), remote.Promotion{Key: d.key, Run: run1, Live: d.live, Keep: true, Carry: carried}))
 	d.keptOld(run1)
 	d.modeIs(d.live+"/_derived", 0o555)
 	d.modeIs(d.generation(run1, "tree", "_artifacts"), 0o555)

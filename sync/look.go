@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
@@ -20,7 +21,7 @@ const (
 // snapshot is one side's dataset as one listing showed it.
 type snapshot struct {
 	side   side
-	survey *survey
+	survey *remote.Survey
 	files  verify.Manifest // of the synchronized classes
 	dirs   verify.Manifest // of the synchronized classes
 	carry  []string        // runtime and ignored entries, which stay where they are

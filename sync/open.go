@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/dnadesign-maintainers/usr/profiles"
-	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/remote/rsync"
+	"github.com/dnadesign-maintainers/usr/remote/shell"
+	"github.com/dnadesign-maintainers/usr/remote/ssh"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
@@ -89,13 +91,13 @@ func (o Options) withDefaults(profile *profiles.Remote) (Options, error) {
 }
 
 // onceRsync asks for the version of this host's rsync at the first call that gets an answer.
-func onceRsync() func(context.Context) (remote.Version, error) {
-	var known *remote.Version
-	return func(ctx context.Context) (remote.Version, error) {
+func onceRsync() func(context.Context) (rsync.Version, error) {
+	var known *rsync.Version
+	return func(ctx context.Context) (rsync.Version, error) {
 		if known != nil {
 			return *known, nil
 		}
-		v, err := remote.LocalRsync(ctx)
+		v, err := rsync.LocalVersion(ctx)
 		if err == nil {
 			known = &v
 		}
@@ -120,27 +122,30 @@ func (pair *Pair) reach(ctx context.Context, p profiles.Remote, reach Reach) (si
 	if err != nil {
 		return nil, err
 	}
-	c, err := remote.Open(ctx, target, remote.Options{
-		Interactive: reach.Interactive, Stderr: reach.Stderr, Lazy: true,
-		Command: func(argv []string) { pair.executions.Add(1); o.Observe(Ran{argv}) },
+	s, err := shell.Open(ctx, target, shell.Options{
+		Options: ssh.Options{
+			Interactive: reach.Interactive, Stderr: reach.Stderr,
+			Command: func(argv []string) { pair.executions.Add(1); o.Observe(Ran{argv}) },
+		},
+		Lazy: true,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return newRemoteSide(p.Name, p.BaseDir, c), nil
+	return remoteSide{s}, nil
 }
 
 // Target is how a profile's host is reached. An ssh_key_env whose variable is not set is an error.
-func Target(p profiles.Remote, getenv func(string) string) (remote.Target, error) {
+func Target(p profiles.Remote, getenv func(string) string) (ssh.Target, error) {
 	key, err := p.KeyPath(getenv)
 	if err != nil {
-		return remote.Target{}, err
+		return ssh.Target{}, err
 	}
 	config, err := p.ConfigPath(getenv)
 	if err != nil {
-		return remote.Target{}, err
+		return ssh.Target{}, err
 	}
-	return remote.Target{Name: p.Name, Host: p.Host, User: p.User, Port: p.Port, TransferHost: p.TransferHost,
+	return ssh.Target{Name: p.Name, Host: p.Host, User: p.User, Port: p.Port, TransferHost: p.TransferHost,
 		KeyPath: key, ConfigFile: config, Options: p.SSHOptions, BatchMode: p.BatchMode,
 		ControlPersist: p.ControlPersist, RsyncPath: p.RsyncPath, BaseDir: p.BaseDir}, nil
 }

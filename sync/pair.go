@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/remote/rsync"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
@@ -19,8 +19,8 @@ type Pair struct {
 	o             Options
 	classes       *verify.Classifier
 	store         store
-	localRsync    func(context.Context) (remote.Version, error) // of this host; asked once
-	executions    *atomic.Int64                                 // ssh processes started, rsync's included
+	localRsync    func(context.Context) (rsync.Version, error) // of this host; asked once
+	executions    *atomic.Int64                                // ssh processes started, rsync's included
 }
 
 // Options is what all operations on a pair share.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
@@ -45,7 +46,7 @@ func (c *command) promote(ctx context.Context, d deed, claim *claim, l *locks, t
 		if err := l.stand(ctx); err != nil {
 			return err
 		}
-		return claim.dst.Promote(ctx, promotion{Key: c.key, Run: t.run, Live: t.plan.dst.survey.Live,
+		return claim.dst.Promote(ctx, remote.Promotion{Key: c.key, Run: t.run, Live: t.plan.dst.survey.Live,
 			Carry: t.plan.dst.carry, Keep: true, Info: string(line), NoExchange: c.o.NoExchange})
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"slices"
 
+	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
@@ -188,6 +189,6 @@ func (t *proven) proveTable(ctx context.Context) error {
 	if t.plan.incoming(primaryPath) == nil {
 		return nil
 	}
-	staged := &snapshot{side: t.dst, survey: &survey{Live: t.tree}, files: t.stage.files}
+	staged := &snapshot{side: t.dst, survey: &remote.Survey{Live: t.tree}, files: t.stage.files}
 	return t.sameFooter(ctx, t.plan.how.modes, t.plan.src, staged)
 }

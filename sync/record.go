@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
@@ -77,7 +78,7 @@ func (c *command) restamp(ctx context.Context, t *proven) error {
 func (c *command) stamped(ctx context.Context, t *proven) (*snapshot, error) {
 	live, provedAfter := t.plan.dst.survey.Live, t.plan.dst.survey.Now
 	if t.plan.keepsNothing() && t.files.CountSettled(provedAfter) == len(t.files) {
-		return &snapshot{side: t.dst, survey: &survey{Live: live, Exists: true, Now: provedAfter}, files: t.files}, nil
+		return &snapshot{side: t.dst, survey: &remote.Survey{Live: live, Exists: true, Now: provedAfter}, files: t.files}, nil
 	}
 	letStampsAge(ctx, t.files)
 	fresh, err := c.lookAt(ctx, t.dst, c.id, nil)

@@ -10,11 +10,13 @@ import (
 
 	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/remote/remotetest"
+	"github.com/dnadesign-maintainers/usr/remote/shell"
+	"github.com/dnadesign-maintainers/usr/remote/ssh"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
 // connectSide opens a side on a private sshd. XDG_RUNTIME_DIR keeps it from connections of the person who tests.
-func connectSide(t *testing.T, root string, o remotetest.Options) (*remoteSide, *remotetest.Server) {
+func connectSide(t *testing.T, root string, o remotetest.Options) (remoteSide, *remotetest.Server) {
 	t.Helper()
 	server, err := remotetest.Start(t.TempDir(), o)
 	if err != nil {
@@ -22,13 +24,13 @@ func connectSide(t *testing.T, root string, o remotetest.Options) (*remoteSide, 
 	}
 	t.Cleanup(server.Stop)
 	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
-	target := remote.Target{Name: "scc", Host: remotetest.Alias, ConfigFile: server.ConfigFile(), BatchMode: true}
-	c, err := remote.Open(t.Context(), target, remote.Options{})
+	target := ssh.Target{Name: "scc", Host: remotetest.Alias, ConfigFile: server.ConfigFile(), BatchMode: true, BaseDir: root}
+	s, err := shell.Open(t.Context(), target, shell.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { c.Close() })
-	return newRemoteSide("scc", root, c).(*remoteSide), server
+	t.Cleanup(func() { s.Close() })
+	return remoteSide{s}, server
 }
 
 // TestRemoteSide speaks to this host through a real sshd, which so has the same files under the same paths.
@@ -39,7 +41,7 @@ func TestRemoteSide(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	if n := s.conn.Executions(); n != 2 || server.Authentications() != 1 {
+	if n := s.Conn().Executions(); n != 2 || server.Authentications() != 1 {
 		t.Errorf("%d ssh processes, %d authentications", n, server.Authentications())
 	}
 }
@@ -49,7 +51,7 @@ func TestSingleFile(t *testing.T) {
 	far, _ := connectSide(t, t.TempDir(), remotetest.Options{})
 	for _, s := range []side{newLocalSide("local", t.TempDir()), far} {
 		file := filepath.Join(t.TempDir(), "a b", "it's.parquet")
-		f := s.(fileSide)
+		f := s
 		if _, err := f.Stat(t.Context(), file); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: looking at what is absent: %v", s.Name(), err)
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"time"
+
+	"github.com/dnadesign-maintainers/usr/remote"
 )
 
 // forcedStays is how long a generation stays that a --force made: what it holds may exist nowhere else.
@@ -19,7 +21,7 @@ func (c *command) prune(ctx context.Context, s side, keep int) error {
 }
 
 // forcedRuns are the runs of the generations that stay because they were forced.
-func forcedRuns(kept []generation, now time.Time) (runs []string) {
+func forcedRuns(kept []remote.Generation, now time.Time) (runs []string) {
 	for _, g := range kept {
 		var info generationInfo
 		if json.Unmarshal([]byte(g.Info), &info) == nil && info.Forced && now.Sub(info.Time) < forcedStays {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/remote/rsync"
 )
 
 // retryPauses are the growing pauses before a lost line is dialled again, where the options name no others.
@@ -80,7 +81,7 @@ func (*widerError) Error() string {
 
 // lineLost reports whether dialling again may help.
 func lineLost(err error) bool {
-	var rs *remote.RsyncError
+	var rs *rsync.Error
 	if errors.As(err, &rs) {
 		return rs.Transient()
 	}

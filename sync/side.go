@@ -26,7 +26,7 @@ type side interface {
 
 	// Survey reads all that a plan needs of a dataset in one round trip. It changes nothing. known is the listing
 	// of an earlier survey, or "": a side may say that it is still the same instead of telling it again.
-	Survey(ctx context.Context, id, known string) (*survey, error)
+	Survey(ctx context.Context, id, known string) (*remote.Survey, error)
 	// Walk tells everything below a directory, in no order, one entry at a time; an absent directory is an error that
 	// is fs.ErrNotExist.
 	Walk(ctx context.Context, dir string, visit func(verify.Entry)) error
@@ -57,7 +57,7 @@ type side interface {
 	Release(ctx context.Context) error
 
 	// Recover finishes or undoes the promotion that an earlier run was killed in. Needs the claim.
-	Recover(ctx context.Context, key string) (recovered, error)
+	Recover(ctx context.Context, key string) (remote.Recovered, error)
 	// Stage makes S/stage/KEY/RUN/tree with the mode, group and setgid bit of live (or, where live does not
 	// exist, those that mkdir would give beside it). Needs the claim.
 	Stage(ctx context.Context, key, run, live string) error
@@ -71,16 +71,16 @@ type side interface {
 	// Flush makes what was staged durable.
 	Flush(ctx context.Context, dir string) error
 	// Promote switches live to the staged tree under a journal. Needs claim and, where live exists, lock.
-	Promote(ctx context.Context, p promotion) error
+	Promote(ctx context.Context, p remote.Promotion) error
 	// Settle drops the journal of a promotion and, oldest first, the generations beyond keep. The spared ones stay and
 	// are not counted.
 	Settle(ctx context.Context, key string, keep int, spared ...string) error
 	// Remove deletes a tree below S and nothing outside of it.
 	Remove(ctx context.Context, dir string) error
 	// Generations lists the kept trees of a dataset, newest first.
-	Generations(ctx context.Context, key string) ([]generation, error)
+	Generations(ctx context.Context, key string) ([]remote.Generation, error)
 	// Datasets lists what the root holds.
-	Datasets(ctx context.Context) ([]datasetInfo, error)
+	Datasets(ctx context.Context) ([]remote.Dataset, error)
 	// Close releases everything.
 	Close() error
 
@@ -91,70 +91,7 @@ type side interface {
 	SwapIn(ctx context.Context, old, live, path string) error
 	// CopyAs copies files of this side into to, by any name, with directories as needed. Blocks are shared where the file
 	// system can.
-	CopyAs(ctx context.Context, to string, files []placement) error
+	CopyAs(ctx context.Context, to string, files []remote.Placement) error
 
 	fileSide // file.go
 }
-
-// survey is what one round trip tells about a dataset.
-type survey struct {
-	Place      place           // of the root
-	Live       string          // real path of the dataset directory (symlinks followed), also if absent
-	Exists     bool            // the directory exists
-	Entries    verify.Manifest // empty if it does not
-	EventLines int64           // newline characters in .events.log; -1 if there is none
-	Journal    bool            // a journal of this dataset exists: a promotion was begun
-	Stages     []string        // names of the run directories under S/stage/KEY, dead or alive, oldest first
-	Partial    bool            // S/stage/KEY/partial exists and is not empty
-	SameFS     bool            // live (or the nearest existing parent) and S (or root) are on one file system
-	FreeBytes  int64           // free to this user on the file system of S; -1 unknown
-	FreeInodes int64           // -1 unknown (some file systems have no limit)
-	Now        int64           // the side's clock in ns before the listing began; coarse clocks round down
-	Listing    string          // stands for the listing, change times and all; "" if the side does not tell
-	Same       bool            // the listing is the known one, and Entries is empty
-}
-
-// promotion is what Promote is told. Steps, each of which recovery can finish or undo:
-//  1. hard-link the carry paths (runtime and ignored files) from live into tree;
-//  2. write the journal (name=value lines: run, live, and the inode number of tree) and make it durable;
-//  3. exchange live and tree in one step; where that cannot be had rename live to S/stage/KEY/RUN/old and tree to
-//     live; where live does not exist rename tree to live, failing if it appeared meanwhile;
-//  4. move every file of copies/ over its namesake in the old tree;
-//  5. rename the run directory to S/generations/KEY/RUN (old tree as tree/), or remove it where keep is false
-//     or nothing was replaced.
-//
-// The journal stays until Settle.
-type promotion struct {
-	Key, Run   string
-	Live       string
-	Carry      []string
-	Keep       bool
-	Info       string // one line of JSON that is kept as S/generations/KEY/RUN/info
-	NoExchange bool   // do as on a file system without exchange
-}
-
-// recovered says what Recover found. Run is empty if there was no journal. Forward: live is the tree that the
-// dead run staged, and the journal still stands until Settle; otherwise live is what it was and the journal is gone.
-type recovered struct {
-	Run     string
-	Forward bool
-}
-
-// generation is a kept tree.
-type generation struct {
-	Run  string
-	Tree string // absolute path
-	Info string // as given to Promote
-}
-
-// datasetInfo is a row of `usr datasets`.
-type datasetInfo struct {
-	ID       string
-	Bytes    int64 // of all files of the dataset
-	Files    int
-	Mtime    int64  // of records.parquet
-	LastLine string // last complete line of .events.log, "" if none
-}
-
-// placement is a file that CopyAs copies.
-type placement = remote.Placement

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
@@ -62,7 +63,7 @@ var fileBehaviours = []behaviour{
 			if v := d.survey(); !v.Exists || len(v.Entries) != 1 {
 				d.Errorf("%q: %+v", id, v)
 			}
-			d.promoted(run1, promotion{Keep: true, Info: `{"it's":"\\n $(x)"}`})
+			d.promoted(run1, remote.Promotion{Keep: true, Info: `{"it's":"\\n $(x)"}`})
 			d.is(d.live+"/records.parquet", "new "+run1)
 			d.is(d.generation(run1, "tree", "records.parquet"), "old")
 			if g, err := d.s.Generations(d.Context(), d.key); err != nil || len(g) != 1 || g[0].Info != `{"it's":"\\n $(x)"}` {
@@ -77,7 +78,7 @@ var fileBehaviours = []behaviour{
 		d.write(d.live+"/records.parquet", "rows")
 		d.write(d.live+"/_derived/a b/part", "part")
 		d.must(os.WriteFile(d.live+"/.usr.lock", nil, 0o644))
-		again := func(known string) *survey {
+		again := func(known string) *remote.Survey {
 			v, err := d.s.Survey(d.Context(), d.id, known)
 			d.must(err)
 			return v

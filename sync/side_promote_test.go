@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/remote/remotetest"
 )
 
@@ -52,7 +53,7 @@ func (d *bed) restage(run string) {
 }
 
 // promoted stages and promotes.
-func (d *bed) promoted(run string, p promotion) {
+func (d *bed) promoted(run string, p remote.Promotion) {
 	d.Helper()
 	d.staged(run)
 	p.Key, p.Run, p.Live = d.key, run, d.live
@@ -62,15 +63,15 @@ func (d *bed) promoted(run string, p promotion) {
 var carried = []string{".usr.lock", "_derived/.DS_Store", "_gone/.DS_Store", "vanished/.usr.lease.1"}
 
 var promoteBehaviours = []behaviour{
-	{"promote by exchange", func(d *bed) { promotes(d, promotion{Keep: true}) }},
-	{"promote by renames", func(d *bed) { promotes(d, promotion{Keep: true, NoExchange: true}) }},
-	{"promote without keeping", func(d *bed) { promotes(d, promotion{}) }},
-	{"promote by renames without keeping", func(d *bed) { promotes(d, promotion{NoExchange: true}) }},
+	{"promote by exchange", func(d *bed) { promotes(d, remote.Promotion{Keep: true}) }},
+	{"promote by renames", func(d *bed) { promotes(d, remote.Promotion{Keep: true, NoExchange: true}) }},
+	{"promote without keeping", func(d *bed) { promotes(d, remote.Promotion{}) }},
+	{"promote by renames without keeping", func(d *bed) { promotes(d, remote.Promotion{NoExchange: true}) }},
 	{"promote creates", func(d *bed) {
 		d.live = filepath.Join(d.root, "fresh", "dataset") // its parent does not exist
 		d.must(d.s.Claim(d.Context(), d.key, 0))
 		d.restage(run1)
-		d.must(d.s.Promote(d.Context(), promotion{Key: d.key, Run: run1, Live: d.live, Keep: true}))
+		d.must(d.s.Promote(d.Context(), remote.Promotion{Key: d.key, Run: run1, Live: d.live, Keep: true}))
 		d.is(d.live+"/records.parquet", "new "+run1)
 		d.absent(d.run(run1))
 		d.absent(d.generation(run1))
@@ -83,7 +84,7 @@ var promoteBehaviours = []behaviour{
 		d.must(d.s.Claim(d.Context(), d.key, 0))
 		d.restage(run1)
 		d.write(d.live+"/records.parquet", "theirs")
-		err := d.s.Promote(d.Context(), promotion{Key: d.key, Run: run1, Live: d.live})
+		err := d.s.Promote(d.Context(), remote.Promotion{Key: d.key, Run: run1, Live: d.live})
 		d.wantErr(err, "live appeared")
 		d.is(d.live+"/records.parquet", "theirs")
 		d.is(d.run(run1, "tree", "records.parquet"), "new "+run1)
@@ -96,7 +97,7 @@ var promoteBehaviours = []behaviour{
 		d.oldDataset()
 		d.staged(run1)
 		d.must(d.s.Unlock(d.Context()))
-		p := promotion{Key: d.key, Run: run1, Live: d.live, Carry: carried}
+		p := remote.Promotion{Key: d.key, Run: run1, Live: d.live, Carry: carried}
 		d.wantErr(d.s.Promote(d.Context(), p), "not locked")
 		d.lock()
 		d.must(os.Remove(d.live + "/.usr.lock"))
@@ -111,12 +112,12 @@ var promoteBehaviours = []behaviour{
 		d.must(d.s.Remove(d.Context(), d.run(run0)))
 		for _, run := range []string{run1, run2, run3} {
 			d.restage(run)
-			d.must(d.s.Promote(d.Context(), promotion{Key: d.key, Run: run, Live: d.live, Carry: carried, Keep: true, Info: `{"r":"` + run + `"}`}))
+			d.must(d.s.Promote(d.Context(), remote.Promotion{Key: d.key, Run: run, Live: d.live, Carry: carried, Keep: true, Info: `{"r":"` + run + `"}`}))
 			d.must(d.s.Settle(d.Context(), d.key, 2))
 		}
 		g, err := d.s.Generations(d.Context(), d.key)
 		d.must(err)
-		if len(g) != 2 || g[0] != (generation{run3, d.generation(run3, "tree"), `{"r":"` + run3 + `"}`}) || g[1].Run != run2 {
+		if len(g) != 2 || g[0] != (remote.Generation{Run: run3, Tree: d.generation(run3, "tree"), Info: `{"r":"` + run3 + `"}`}) || g[1].Run != run2 {
 			d.Errorf("%+v", g)
 		}
 		d.is(g[0].Tree+"/records.parquet", "new "+run2)
@@ -129,7 +130,7 @@ var promoteBehaviours = []behaviour{
 	}},
 }
 
-func promotes(d *bed, p promotion) {
+func promotes(d *bed, p remote.Promotion) {
 	d.oldDataset()
 	d.must(os.Chmod(d.live, 0o775|fs.ModeSetgid))
 	d.must(os.Chmod(d.live+"/_gone", 0o750))
@@ -165,7 +166,7 @@ func promotes(d *bed, p promotion) {
 	} else {
 		d.absent(d.generation(run1))
 	}
-	if r, err := d.s.Recover(d.Context(), d.key); r != (recovered{run1, true}) || err != nil {
+	if r, err := d.s.Recover(d.Context(), d.key); r != (remote.Recovered{Run: run1, Forward: true}) || err != nil {
 		d.Errorf("Recover after Promote: %+v, %v", r, err)
 	}
 	d.must(d.s.Settle(d.Context(), d.key, 1))
@@ -238,29 +239,29 @@ func recoveries() (all []behaviour) {
 	return append(all,
 		behaviour{"recover without a journal", func(d *bed) {
 			d.must(d.s.Claim(d.Context(), d.key, 0))
-			if r, err := d.s.Recover(d.Context(), d.key); r != (recovered{}) || err != nil {
+			if r, err := d.s.Recover(d.Context(), d.key); r != (remote.Recovered{}) || err != nil {
 				d.Errorf("%+v, %v", r, err)
 			}
 		}},
 		behaviour{"recover a creation begun", func(d *bed) {
 			d.created()
 			d.rename(d.live, d.run(run1, "tree"))
-			d.recoverTwice(recovered{run1, false}, recovered{})
+			d.recoverTwice(remote.Recovered{Run: run1, Forward: false}, remote.Recovered{})
 			d.absent(d.live)
 		}},
 		behaviour{"recover a creation done", func(d *bed) {
 			d.created()
 			d.must(os.MkdirAll(d.run(run1, "copies"), 0o755))
-			d.recoverTwice(recovered{run1, true}, recovered{run1, true})
+			d.recoverTwice(remote.Recovered{Run: run1, Forward: true}, remote.Recovered{Run: run1, Forward: true})
 			d.is(d.live+"/records.parquet", "new "+run1)
 			d.absent(d.run(run1))
 		}},
 		behaviour{"recover when live was deleted", func(d *bed) {
 			d.oldDataset()
-			d.promoted(run1, promotion{Keep: true, Carry: carried})
+			d.promoted(run1, remote.Promotion{Keep: true, Carry: carried})
 			begun(d)
 			d.must(os.RemoveAll(d.live))
-			d.recoverTwice(recovered{run1, true}, recovered{run1, true})
+			d.recoverTwice(remote.Recovered{Run: run1, Forward: true}, remote.Recovered{Run: run1, Forward: true})
 			d.is(d.live+"/records.parquet", "new "+run1)
 			d.must(d.s.Settle(d.Context(), d.key, 1))
 			if g, err := d.s.Generations(d.Context(), d.key); len(g) > 0 || err != nil { // of nothing but the copies
@@ -269,10 +270,10 @@ func recoveries() (all []behaviour) {
 		}},
 		behaviour{"recover when another made live", func(d *bed) {
 			d.oldDataset()
-			d.promoted(run1, promotion{Keep: true, Carry: carried})
+			d.promoted(run1, remote.Promotion{Keep: true, Carry: carried})
 			halfway(d)
 			d.write(d.live+"/records.parquet", "theirs")
-			d.recoverTwice(recovered{run1, false}, recovered{})
+			d.recoverTwice(remote.Recovered{Run: run1, Forward: false}, remote.Recovered{})
 			d.is(d.live+"/records.parquet", "theirs")
 			d.is(d.generation(run1, "tree", "records.parquet"), "old") // nothing anyone wrote is gone
 		}},
@@ -283,12 +284,12 @@ func (d *bed) created() {
 	d.Helper()
 	d.must(d.s.Claim(d.Context(), d.key, 0))
 	d.restage(run1)
-	d.must(d.s.Promote(d.Context(), promotion{Key: d.key, Run: run1, Live: d.live, Keep: true}))
+	d.must(d.s.Promote(d.Context(), remote.Promotion{Key: d.key, Run: run1, Live: d.live, Keep: true}))
 }
 
-func (d *bed) recoverTwice(first, second recovered) {
+func (d *bed) recoverTwice(first, second remote.Recovered) {
 	d.Helper()
-	for _, want := range []recovered{first, second} {
+	for _, want := range []remote.Recovered{first, second} {
 		if r, err := d.s.Recover(d.Context(), d.key); r != want || err != nil {
 			d.Errorf("Recover: %+v, %v, want %+v", r, err, want)
 		}
@@ -297,7 +298,7 @@ func (d *bed) recoverTwice(first, second recovered) {
 
 func recovers(d *bed, w rewind, by side) {
 	d.oldDataset()
-	d.promoted(run1, promotion{Keep: true, Carry: carried, Info: "{}"})
+	d.promoted(run1, remote.Promotion{Keep: true, Carry: carried, Info: "{}"})
 	d.must(d.s.Unlock(d.Context())) // the run was killed, and with it went its locks
 	d.must(d.s.Release(d.Context()))
 	lock := d.state("journal", d.key+".lock")
@@ -306,13 +307,13 @@ func recovers(d *bed, w rewind, by side) {
 	d.s = by
 	d.must(d.s.Claim(d.Context(), d.key, 0))
 	if w.forward {
-		d.recoverTwice(recovered{run1, true}, recovered{run1, true})
+		d.recoverTwice(remote.Recovered{Run: run1, Forward: true}, remote.Recovered{Run: run1, Forward: true})
 		d.is(d.live+"/records.parquet", "new "+run1)
 		d.keptOld(run1)
 		d.absent(d.run(run1))
 		d.must(d.s.Settle(d.Context(), d.key, 1))
 	} else {
-		d.recoverTwice(recovered{run1, false}, recovered{})
+		d.recoverTwice(remote.Recovered{Run: run1, Forward: false}, remote.Recovered{})
 		d.is(d.live+"/records.parquet", "old")
 		d.absent(d.generation(run1))
 	}

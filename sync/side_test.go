@@ -112,7 +112,7 @@ func (d *bed) generation(run string, elem ...string) string {
 	return d.state(append([]string{"generations", d.key, run}, elem...)...)
 }
 
-func (d *bed) survey() *survey {
+func (d *bed) survey() *remote.Survey {
 	d.Helper()
 	v, err := d.s.Survey(d.Context(), d.id, "")
 	d.must(err)
@@ -339,7 +339,7 @@ var lockBehaviours = []behaviour{
 		_, err := d.s.Recover(d.Context(), d.key)
 		d.wantErr(err, "Recover")
 		d.wantErr(d.s.Stage(d.Context(), d.key, run1, d.live), "Stage")
-		d.wantErr(d.s.Promote(d.Context(), promotion{Key: d.key, Run: run1, Live: d.live}), "Promote")
+		d.wantErr(d.s.Promote(d.Context(), remote.Promotion{Key: d.key, Run: run1, Live: d.live}), "Promote")
 		d.is(d.live+"/records.parquet", "old")
 	}},
 }

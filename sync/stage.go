@@ -8,7 +8,7 @@ import (
 	"regexp"
 	"syscall"
 
-	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/remote/rsync"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
@@ -271,7 +271,7 @@ func (c *command) explainSpace(ctx context.Context, p *plan, err error) error {
 }
 
 func noSpace(err error) bool {
-	var rs *remote.RsyncError
+	var rs *rsync.Error
 	var full *SpaceError
 	return (errors.As(err, &rs) && rs.NoSpace()) || errors.As(err, &full) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }

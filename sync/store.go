@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
@@ -26,7 +27,7 @@ type store struct {
 
 // base is the common base of a dataset and a place: the content that both sides had after the last success.
 type base struct {
-	Place     place           `json:"place,omitzero"` // zero in those of earlier versions
+	Place     remote.Place    `json:"place,omitzero"` // zero in those of earlier versions
 	Run       string          `json:"run"`
 	Direction Direction       `json:"direction,omitempty"` // of the transfer that made it common
 	Classes   []verify.Class  `json:"classes"`             // those that were equal then
@@ -74,6 +75,9 @@ func (b *base) moved(e *verify.Entry, path string, levels verify.Levels) bool {
 	return e.Mtime != old.Mtime // digests of different algorithms: sizes are equal, time stamps speak
 }
 
+// noPlace is the place of a base of version 1, which knew none.
+var noPlace remote.Place
+
 // basePath: bases are filed under the name of their place. Earlier versions filed them under that of the profile.
 func (s store) basePath(id, dir string) string {
 	return filepath.Join(s.dir, "base", dir, stateKey(id))
@@ -91,9 +95,9 @@ func (b *base) drifted(e *verify.Entry) bool {
 
 // base loads the common base with a place; nil if there is none. A damaged one is as good as none, and is said by the
 // error.
-func (s store) base(id string, at place, algorithm string) (*base, error) {
-	b, err := readBase(s.basePath(id, at.name()), algorithm)
-	if err != nil || !b.Place.is(at) {
+func (s store) base(id string, at remote.Place, algorithm string) (*base, error) {
+	b, err := readBase(s.basePath(id, placeName(at)), algorithm)
+	if err != nil || !b.Place.Is(at) {
 		return nil, ignoreMissing(err)
 	}
 	return b, nil
@@ -102,16 +106,16 @@ func (s store) base(id string, at place, algorithm string) (*base, error) {
 // placelessBase is what an earlier version took for the common base with a profile; nil if there is none.
 func (s store) placelessBase(id, remote, algorithm string) *base {
 	b, err := readBase(s.basePath(id, remote), algorithm)
-	if err != nil || b.Place != (place{}) {
+	if err != nil || b.Place != noPlace {
 		return nil
 	}
 	return b
 }
 
 // pendingBase is the base that a promotion was about to make common when its run ended; nil if there is none.
-func (s store) pendingBase(id string, at place, algorithm string) *base {
-	b, err := readBase(s.basePath(id, at.name())+pendingSuffix, algorithm)
-	if err != nil || !b.Place.is(at) {
+func (s store) pendingBase(id string, at remote.Place, algorithm string) *base {
+	b, err := readBase(s.basePath(id, placeName(at))+pendingSuffix, algorithm)
+	if err != nil || !b.Place.Is(at) {
 		return nil
 	}
 	return b
@@ -134,7 +138,7 @@ func readBase(path, algorithm string) (*base, error) {
 // says tells whether the common base is known to be of these very files and this very place, without reading its
 // files.
 func (s store) says(id string, next *base) bool {
-	b, err := readHead(s.basePath(id, next.Place.name()))
+	b, err := readHead(s.basePath(id, placeName(next.Place)))
 	return err == nil && next.Print != "" && b.Print == next.Print && b.Place == next.Place
 }
 
@@ -142,7 +146,7 @@ func (s store) says(id string, next *base) bool {
 // run.
 func (s store) placelessRun(id, remote string, next *base) string {
 	b, err := readHead(s.basePath(id, remote))
-	if err != nil || next.Print == "" || b.Print != next.Print || b.Place != (place{}) {
+	if err != nil || next.Print == "" || b.Print != next.Print || b.Place != noPlace {
 		return ""
 	}
 	return b.Run

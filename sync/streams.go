@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/remote/rsync"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
@@ -37,13 +37,13 @@ func split(want []*verify.Entry, n int) [][]string {
 
 // runStreams runs one rsync a stream, all over the one connection. Each has a partial directory of its own, and
 // the callbacks of all are told one at a time.
-func runStreams(ctx context.Context, t remote.Transfer, streams [][]string) (remote.Stats, error) {
+func runStreams(ctx context.Context, t rsync.Transfer, streams [][]string) (rsync.Stats, error) {
 	if len(streams) == 1 {
 		t.Files = streams[0]
 		return t.Run(ctx)
 	}
 	var mu stdsync.Mutex
-	var total remote.Stats
+	var total rsync.Stats
 	progress := make([]int64, len(streams))
 	done := t.Done
 	g, ctx := errgroup.WithContext(ctx)
@@ -53,7 +53,7 @@ func runStreams(ctx context.Context, t remote.Transfer, streams [][]string) (rem
 		if i > 0 {
 			one.PartialDir = fmt.Sprintf("%s.%d", t.PartialDir, i+1)
 		}
-		one.Done = func(it remote.Item) { mu.Lock(); defer mu.Unlock(); done(it) }
+		one.Done = func(it rsync.Item) { mu.Lock(); defer mu.Unlock(); done(it) }
 		one.Progress = func(n int64) {
 			mu.Lock()
 			defer mu.Unlock()

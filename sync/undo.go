@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+
+	"github.com/dnadesign-maintainers/usr/remote"
 )
 
 // Undo puts back the generation that the last promotion replaced: on the remote if the pair has one, else locally. It
@@ -74,7 +76,7 @@ func (u *undo) lookBack(ctx context.Context, how *method) (*snapshot, error) {
 		return nil, &NothingToUndoError{Side: u.dst.Name(), Dataset: u.id}
 	}
 	gen := kept[0]
-	old := &snapshot{side: u.dst, survey: &survey{Live: gen.Tree, Exists: true, EventLines: -1}, kept: &generationInfo{}}
+	old := &snapshot{side: u.dst, survey: &remote.Survey{Live: gen.Tree, Exists: true, EventLines: -1}, kept: &generationInfo{}}
 	if err := json.Unmarshal([]byte(gen.Info), old.kept); err != nil {
 		return nil, fmt.Errorf("cannot read what the generation %s on %s records of itself: %w", gen.Run, u.dst.Name(), err)
 	}

@@ -8,7 +8,8 @@ import (
 	"github.com/charmbracelet/lipgloss"
 
 	"github.com/dnadesign-maintainers/usr/profiles"
-	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/remote/doctor"
+	"github.com/dnadesign-maintainers/usr/remote/ssh"
 	"github.com/dnadesign-maintainers/usr/sync"
 )
 
@@ -50,7 +51,7 @@ func (c *doctorCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		root = "" // which is a finding
 	}
-	d := &remote.Doctor{Target: t, Options: a.reachOptions(), Root: root, SkipBase: !c.CheckBaseDir, Hint: func(err error) string { return a.explain(err).Hint }}
+	d := &doctor.Doctor{Target: t, Options: a.reachOptions(), Root: root, SkipBase: !c.CheckBaseDir, Hint: func(err error) string { return a.explain(err).Hint }}
 	found, err := d.Run(ctx)
 	if err != nil {
 		return fmt.Errorf("cannot finish the checks: %w", err)
@@ -63,27 +64,27 @@ func (c *doctorCmd) Run(ctx context.Context, a *app) error {
 }
 
 // reach is how a profile's host is reached; of a remote on this host only the directory is set.
-func (a *app) reach(p profiles.Remote) (remote.Target, error) {
+func (a *app) reach(p profiles.Remote) (ssh.Target, error) {
 	if p.Type == profiles.Local {
-		return remote.Target{Name: p.Name, BaseDir: p.BaseDir}, nil
+		return ssh.Target{Name: p.Name, BaseDir: p.BaseDir}, nil
 	}
 	return sync.Target(p, a.env.getenv)
 }
 
 // reachOptions are those of a connection that a command opens by itself.
-func (a *app) reachOptions() remote.Options {
-	return remote.Options{Interactive: a.env.canAsk(), Stderr: a.env.stderr, Command: func(argv []string) { a.progress.observe(sync.Ran{Argv: argv}) }}
+func (a *app) reachOptions() ssh.Options {
+	return ssh.Options{Interactive: a.env.canAsk(), Stderr: a.env.stderr, Command: func(argv []string) { a.progress.observe(sync.Ran{Argv: argv}) }}
 }
 
 // checkup is what the doctor found.
 type checkup struct {
 	remote string
-	found  []remote.Finding
+	found  []doctor.Finding
 }
 
-func (c checkup) fails() int { return c.count(remote.Fail) }
+func (c checkup) fails() int { return c.count(doctor.Fail) }
 
-func (c checkup) count(s remote.State) (n int) {
+func (c checkup) count(s doctor.State) (n int) {
 	for _, f := range c.found {
 		if f.State == s {
 			n++
@@ -106,7 +107,7 @@ func (c checkup) data() any {
 	return map[string]any{"action": "doctor", "remote": c.remote, "ok": c.fails() == 0, "checks": rows}
 }
 
-var stateTones = map[remote.State]tone{remote.OK: good, remote.Warn: notable, remote.Fail: bad}
+var stateTones = map[doctor.State]tone{doctor.OK: good, doctor.Warn: notable, doctor.Fail: bad}
 
 func (c checkup) text(p *page, _ opt) {
 	g := columns("state", "check", "what was seen, and what to do")
@@ -120,10 +121,10 @@ func (c checkup) text(p *page, _ opt) {
 	switch {
 	case c.fails() > 0:
 		word, t = "not ready", bad
-	case c.count(remote.Warn) > 0:
+	case c.count(doctor.Warn) > 0:
 		word, t = "ready, with warnings", notable
 	}
-	p.state(shown(c.remote), word, t, fmt.Sprintf("%s, %d warn, %d fail", p.count(int64(len(c.found)), "check"), c.count(remote.Warn), c.fails()))
+	p.state(shown(c.remote), word, t, fmt.Sprintf("%s, %d warn, %d fail", p.count(int64(len(c.found)), "check"), c.count(doctor.Warn), c.fails()))
 }
 
 // width is what the other two columns leave; 0 where there is no width to keep to.
@@ -140,7 +141,7 @@ func (c checkup) width(p *page) int {
 }
 
 // findingText is one line, or, within a width, as many as it takes with what to do on lines of its own.
-func findingText(f remote.Finding, width int) string {
+func findingText(f doctor.Finding, width int) string {
 	saw, do := safe(f.Saw), safe(f.Do)
 	if do != "" {
 		do = "-> " + do

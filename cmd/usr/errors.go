@@ -10,6 +10,7 @@ import (
 
 	"github.com/dnadesign-maintainers/usr/profiles"
 	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/remote/rsync"
 	"github.com/dnadesign-maintainers/usr/sync"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
@@ -116,8 +117,8 @@ func (a *app) classify(err error) (code int, kind, hint string) {
 		lock        *remote.LockError
 		planted     *remote.PlantedError
 		noise       *remote.NoiseError
-		rsync       *remote.RsyncError
-		path        *remote.PathError
+		copying     *rsync.Error
+		path        *rsync.PathError
 		onRemote    *remote.Error
 		profile     *profiles.Error
 		unknown     *profiles.UnknownError
@@ -180,8 +181,8 @@ func (a *app) classify(err error) (code int, kind, hint string) {
 		return codeUnreachable, "noise", "make the start-up files of the login shell print nothing when the shell is not interactive (~/.bashrc, ~/.cshrc)"
 	case errors.As(err, &connect):
 		return codeUnreachable, "connection", a.hintConnect(connect)
-	case errors.As(err, &rsync):
-		return a.classifyRsync(rsync)
+	case errors.As(err, &copying):
+		return a.classifyRsync(copying)
 	case errors.As(err, &parquet):
 		return codeMismatch, "parquet", "compare the bytes instead: --verify hash"
 	case errors.As(err, &events):
@@ -201,7 +202,7 @@ func (a *app) classify(err error) (code int, kind, hint string) {
 }
 
 // classifyRsync: what its exit code hides, its messages tell.
-func (a *app) classifyRsync(err *remote.RsyncError) (code int, kind, hint string) {
+func (a *app) classifyRsync(err *rsync.Error) (code int, kind, hint string) {
 	switch {
 	case err.ToolMissing() && errors.Is(err, exec.ErrNotFound):
 		return codeUnreachable, "tool", hintTool("rsync", "this host")

@@ -17,6 +17,7 @@ import (
 
 	"github.com/dnadesign-maintainers/usr/profiles"
 	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/remote/rsync"
 	"github.com/dnadesign-maintainers/usr/sync"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
@@ -65,14 +66,14 @@ var knownErrors = []struct {
 	{&remote.ToolError{Tool: "ssh", Where: "this host", Detail: "not found"}, 3},
 	{&remote.LockError{Path: "/x"}, 4},
 	{&remote.NoiseError{Target: "cluster", Text: "hello"}, 3},
-	{&remote.RsyncError{Code: 127}, 3},
-	{&remote.RsyncError{Code: 12}, 7},
-	{&remote.RsyncError{Code: 24}, 7},
-	{&remote.RsyncError{Code: 11, Stderr: "write failed: No space left on device (28)"}, 9},
-	{&remote.RsyncError{Code: 23, Stderr: "opendir failed: Permission denied (13)"}, 9},
-	{&remote.RsyncError{Code: 2, Stderr: "is your shell clean?"}, 3},
-	{&remote.RsyncError{Code: 4}, 9},
-	{&remote.PathError{Path: "a*", Why: "it holds a pattern"}, 2},
+	{&rsync.Error{Code: 127}, 3},
+	{&rsync.Error{Code: 12}, 7},
+	{&rsync.Error{Code: 24}, 7},
+	{&rsync.Error{Code: 11, Stderr: "write failed: No space left on device (28)"}, 9},
+	{&rsync.Error{Code: 23, Stderr: "opendir failed: Permission denied (13)"}, 9},
+	{&rsync.Error{Code: 2, Stderr: "is your shell clean?"}, 3},
+	{&rsync.Error{Code: 4}, 9},
+	{&rsync.PathError{Path: "a*", Why: "it holds a pattern"}, 2},
 	{&remote.Error{Do: "list /x", Detail: "Permission denied"}, 9},
 	{&remote.Error{Do: "list /x", Detail: "No space left on device"}, 9},
 	{&remote.Error{Do: "list /x", Detail: "Input/output error"}, 9},
@@ -114,7 +115,7 @@ func TestNoTypedErrorIsForgotten(t *testing.T) {
 			tested[filepath.Base(t.Elem().PkgPath())+"."+t.Elem().Name()] = true
 		}
 	}
-	for _, dir := range []string{"../../sync", "../../remote", "../../profiles", "../../verify"} {
+	for _, dir := range []string{"../../sync", "../../remote", "../../remote/ssh", "../../remote/shell", "../../remote/rsync", "../../remote/doctor", "../../profiles", "../../verify"} {
 		for _, name := range errorTypes(t, dir) {
 			if full := filepath.Base(dir) + "." + name; !tested[full] {
 				t.Errorf("%s is not among knownErrors", full)

@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/dnadesign-maintainers/usr/profiles"
 	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/remote/ssh"
 	"github.com/dnadesign-maintainers/usr/sync"
 )
 
@@ -178,7 +179,7 @@ func (a *app) hintAuth(show string) string {
 
 // login is how a person logs in where the profile at hand leads.
 func (a *app) login(host string, options ...string) string {
-	t := remote.Target{Host: orElse(host, "HOST")}
+	t := ssh.Target{Host: orElse(host, "HOST")}
 	if a.doing.remote == "" {
 		return remote.CommandLine(t.LoginArgs(options...))
 	}

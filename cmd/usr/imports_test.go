@@ -13,15 +13,19 @@ const module = "github.com/dnadesign-maintainers/usr/"
 // one each of the large libraries stands. Tests are free.
 func TestImportDirections(t *testing.T) {
 	may := map[string][]string{
-		"cmd/usr":                       {"sync", "remote", "verify", "profiles", "remote/remotetest"},
-		"sync":                          {"remote", "verify", "profiles"},
-		"remote":                        {},
+		"cmd/usr":                       {"sync", "remote", "remote/ssh", "remote/shell", "remote/rsync", "remote/doctor", "verify", "profiles", "remote/remotetest"},
+		"sync":                          {"remote", "remote/ssh", "remote/shell", "remote/rsync", "verify", "profiles"},
+		"remote":                        {"verify"},
+		"remote/ssh":                    {"remote"},
+		"remote/shell":                  {"remote", "remote/ssh", "verify"},
+		"remote/rsync":                  {"remote"},
+		"remote/doctor":                 {"remote", "remote/ssh", "remote/shell", "remote/rsync", "verify"},
 		"verify":                        {},
 		"profiles":                      {},
 		"remote/remotetest":             {},
 		"remote/remotetest/dataset":     {},
 		"remote/remotetest/dataset/gen": {"remote/remotetest/dataset"},
-		"bench":                         {"sync", "remote", "verify", "profiles", "remote/remotetest", "remote/remotetest/dataset"},
+		"bench":                         {"sync", "verify", "profiles", "remote/remotetest", "remote/remotetest/dataset"},
 	}
 	only := map[string]string{
 		"github.com/alecthomas/kong": "cmd/usr", "github.com/charmbracelet/lipgloss": "cmd/usr",
@@ -59,7 +63,7 @@ func packages(t *testing.T) map[string][]string {
 		words := strings.Fields(line)
 		found[strings.TrimPrefix(words[0], module)] = words[1:]
 	}
-	if len(found) < 8 {
+	if len(found) < 12 {
 		t.Fatalf("only %d packages listed", len(found))
 	}
 	return found

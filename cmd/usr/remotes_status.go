@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/dnadesign-maintainers/usr/profiles"
-	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/remote/ssh"
 )
 
 type remotesStatusCmd struct{ remoteName }
@@ -17,8 +17,8 @@ func (c *remotesStatusCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	s := sharing{remote: p.Name, here: p.Type == profiles.Local}
-	err = a.eachHost(p, func(t remote.Target) error {
-		found, err := remote.Check(ctx, t, a.reachOptions())
+	err = a.eachHost(p, func(t ssh.Target) error {
+		found, err := ssh.Check(ctx, t, a.reachOptions())
 		s.hosts = append(s.hosts, hostSharing{t.Host, found})
 		return err
 	})
@@ -30,7 +30,7 @@ func (c *remotesStatusCmd) Run(ctx context.Context, a *app) error {
 }
 
 // eachHost calls f for the host of a profile and for its transfer host, if it is another one.
-func (a *app) eachHost(p profiles.Remote, f func(remote.Target) error) error {
+func (a *app) eachHost(p profiles.Remote, f func(ssh.Target) error) error {
 	if p.Type == profiles.Local {
 		return nil
 	}
@@ -71,7 +71,7 @@ type sharing struct {
 
 type hostSharing struct {
 	host string
-	remote.Sharing
+	ssh.Sharing
 }
 
 func (s sharing) live() bool {

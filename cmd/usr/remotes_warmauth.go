@@ -7,7 +7,8 @@ import (
 	"time"
 
 	"github.com/dnadesign-maintainers/usr/profiles"
-	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/remote/shell"
+	"github.com/dnadesign-maintainers/usr/remote/ssh"
 )
 
 // warmFor is how long a connection is kept where the profile has no control_persist: a working day.
@@ -28,7 +29,7 @@ func (c *remotesWarmAuthCmd) Run(ctx context.Context, a *app) error {
 	s := sharing{remote: p.Name, here: p.Type == profiles.Local}
 	keep := cmp.Or(p.ControlPersist, warmFor)
 	var done []string
-	err = a.eachHost(p, func(t remote.Target) error {
+	err = a.eachHost(p, func(t ssh.Target) error {
 		said, err := c.one(ctx, a, t, keep, &s)
 		done = append(done, said)
 		return err
@@ -42,20 +43,20 @@ func (c *remotesWarmAuthCmd) Run(ctx context.Context, a *app) error {
 }
 
 // one opens or closes the connection to one host and says what it did.
-func (c *remotesWarmAuthCmd) one(ctx context.Context, a *app, t remote.Target, keep time.Duration, s *sharing) (string, error) {
+func (c *remotesWarmAuthCmd) one(ctx context.Context, a *app, t ssh.Target, keep time.Duration, s *sharing) (string, error) {
 	if c.Stop {
-		stopped, err := remote.Stop(ctx, t, a.reachOptions())
+		stopped, err := ssh.Stop(ctx, t, a.reachOptions())
 		if err != nil {
 			return "", err
 		}
-		found, err := remote.Check(ctx, t, a.reachOptions())
+		found, err := ssh.Check(ctx, t, a.reachOptions())
 		s.hosts = append(s.hosts, hostSharing{t.Host, found})
 		if stopped {
 			return "closed", err
 		}
 		return "usr kept none open", err
 	}
-	found, opened, err := remote.Keep(ctx, t, a.reachOptions(), keep)
+	found, opened, err := shell.Keep(ctx, t, a.reachOptions(), keep)
 	s.hosts = append(s.hosts, hostSharing{t.Host, found})
 	if opened {
 		return "opened, and kept for " + spanText(keep) + " after its last use", err

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/remote/rsync"
 )
 
 // version is set by the build: -ldflags "-X main.version=1.2.3".
@@ -43,7 +43,7 @@ type versions []tool
 const notFound = "not found"
 
 func rsyncVersion(ctx context.Context) string {
-	v, err := remote.LocalRsync(ctx)
+	v, err := rsync.LocalVersion(ctx)
 	if err != nil {
 		return notFound
 	}

@@ -1,0 +1,216 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/remote/rsync"
+	"github.com/dnadesign-maintainers/usr/remote/shell"
+)
+
+// base examines the base directory.
+func (h *hostDoctor) base(ctx context.Context) error {
+	if h.SkipBase {
+		return nil
+	}
+	if !h.baseExists() {
+		return nil
+	}
+	h.space()
+	if !h.inBase() {
+		h.add(Fail, "base writable", orUnknown(h.look.line("writable")), h.writableAdvice())
+		return nil
+	}
+	r, err := h.stage(ctx, "try", h.Target.BaseDir, strings.TrimPrefix(filepath.Base(h.scratch), "doctor-"))
+	if err != nil {
+		return err
+	}
+	if r.has("error") && !r.has("write") {
+		r["write"] = r["error"]
+	}
+	h.tried(r)
+	return nil
+}
+
+func (h *hostDoctor) baseExists() bool {
+	dir := h.Target.BaseDir
+	if why := h.look["base"]; why != "" || !h.look.has("base") {
+		do := "make it there (`mkdir -p " + remote.Escape(quote(dir)) + "`), or correct base_dir in the profile"
+		if strings.Contains(why, "Permission denied") {
+			do = "ask its owner for access (`chmod g+rx`, or membership of the group), or correct base_dir in the profile"
+		}
+		h.add(Fail, "base directory", orUnknown(oneLine(why)), do)
+		return false
+	}
+	h.ok("base directory", "%s", remote.Escape(dir))
+	return true
+}
+
+func (h *hostDoctor) writableAdvice() string {
+	return "pull works without; for push ask the owner of " + remote.Escape(h.Target.BaseDir) +
+		" for write permission (`chmod g+w`), or name a directory of yours as base_dir"
+}
+
+const (
+	lowBytes  = 1 << 30
+	lowInodes = 10000
+)
+
+// space reports on the file system: its type, and what is free.
+func (h *hostDoctor) space() {
+	h.ok("file system", "%s", orUnknown(h.look.line("type")))
+	kb, inodes := shell.Available(h.look["space"]), shell.Available(h.look["inodes"])
+	var saw []string
+	if kb >= 0 {
+		saw = append(saw, size(float64(kb)*1024))
+	}
+	if inodes >= 0 {
+		saw = append(saw, fmt.Sprintf("%d inodes", inodes))
+	}
+	free := strings.Join(saw, " and ") + " free"
+	switch {
+	case len(saw) == 0:
+		h.add(Warn, "free space", "df does not tell", "ask for your quota there (`quota -s`, `lfs quota`, `pquota`)")
+	case kb >= 0 && kb<<10 < lowBytes, inodes >= 0 && inodes < lowInodes:
+		h.add(Warn, "free space", free, "make room (old trees are in .usr-sync/generations), or ask for a larger quota: a push needs room for what changes")
+	default:
+		h.ok("free space", "%s (quotas apart)", free)
+	}
+}
+
+// tried reports on what a promotion does.
+func (h *hostDoctor) tried(r records) {
+	if h.verdict(r, "write", "base writable", "a file and a directory made, renamed and removed", h.writableAdvice()) {
+		const elsewhere = "put base_dir on another file system (a project directory, not an object store or a FAT disk)"
+		h.verdict(r, "link", "hard links", "made and removed", elsewhere+": unchanged files are hard-linked, not copied")
+		h.verdict(r, "rename", "rename", "a directory renamed out of .usr-sync and back", elsewhere+": .usr-sync and datasets must be on one")
+		h.exchange(r)
+	}
+	h.locking(r)
+}
+
+// verdict is ok if the record is there and empty.
+func (h *hostDoctor) verdict(r records, record, name, saw, do string) bool {
+	if why := r[record]; why != "" || !r.has(record) {
+		h.add(Fail, name, orUnknown(oneLine(why)), do)
+		return false
+	}
+	h.ok(name, "%s", saw)
+	return true
+}
+
+func (h *hostDoctor) exchange(r records) {
+	way := r.line("exchange")
+	if h.session == nil {
+		way = ""
+		if exchangeHere(h.scratch+"/a", h.scratch+"/b") == nil {
+			way = "this program"
+		}
+	}
+	if way == "" {
+		h.add(Warn, "exchange", "nothing there exchanges two directories in one step",
+			"nothing is needed: two renames under a journal take its place, and readers may miss a dataset for milliseconds; "+
+				"coreutils 9.5 or later, perl or python3 close the gap on file systems that can")
+		return
+	}
+	h.ok("exchange", "two directories in one step, by %s", way)
+}
+
+// locking says whether two processes exclude each other there.
+func (h *hostDoctor) locking(r records) {
+	const saw = "of two processes one gets it, the other when it is released"
+	do := "have base_dir on a file system where flock(2) works, or ask the administrators for it (Lustre: mount with -o flock; NFS: lock service)"
+	switch {
+	case h.session == nil:
+		why := ""
+		if err := tryFlock(filepath.Join(h.scratch, "lockfile")); err != nil {
+			why = err.Error()
+		}
+		h.verdict(records{"lock": why}, "lock", "lock", saw, do)
+	case r.has("lock"):
+		h.verdict(r, "lock", "lock", saw, do)
+	default:
+		h.add(Fail, "lock", "not tried: there is no flock(1)", "install it, see the row above")
+	}
+}
+
+// transfer sends a file through the very connection, or host, that datasets take, and looks whether it has arrived.
+func (h *hostDoctor) transfer(ctx context.Context) error {
+	for _, needed := range []string{"local rsync", "login shell", "rsync"} {
+		if h.scratch == "" || h.failed(needed) {
+			return nil
+		}
+	}
+	name, other := "transfer", h.Target.TransferHost != "" && h.Target.TransferHost != h.Target.Host
+	if other {
+		name = "transfer host"
+	}
+	private := other && !h.inBase() // a temporary directory is each host's own
+	begin := time.Now()
+	end := h.session.Endpoint()
+	err := h.session.EndpointError()
+	if err == nil && !private {
+		err = h.send(ctx, end)
+	}
+	if err != nil {
+		h.add(Fail, name, oneLine(err.Error()), h.transferAdvice(err, other))
+		return nil
+	}
+	if private {
+		h.ok(name, "%s lets you in", remote.Escape(h.Target.TransferHost))
+		return nil
+	}
+	r, err := h.runScript(ctx, "if [ -f "+quote(h.scratch+"/sent/"+trialFile)+" ]; then echo yes; fi")
+	if err != nil {
+		return err
+	}
+	if strings.TrimSpace(string(r)) != "yes" {
+		h.add(Fail, name, "what is sent through "+remote.Escape(h.Target.TransferHost)+" does not arrive on "+remote.Escape(h.Target.Host),
+			"name a transfer_host that has the same base_dir, or none")
+		return nil
+	}
+	h.ok(name, "a file sent by rsync in %s", milliseconds(time.Since(begin)))
+	return nil
+}
+
+// inBase says whether the scratch directory is in the base directory.
+func (h *hostDoctor) inBase() bool { return h.look.has("writable") && h.look["writable"] == "" }
+
+func (h *hostDoctor) transferAdvice(err error, other bool) string {
+	if other {
+		return "correct transfer_host in the profile, or leave it out; try `ssh " + remote.Escape(quote(h.Target.TransferHost)) + "`"
+	}
+	return h.Hint(err)
+}
+
+func (h *hostDoctor) failed(name string) bool {
+	for _, f := range h.found {
+		if f.Name == name {
+			return f.State == Fail
+		}
+	}
+	return false
+}
+
+func (h *hostDoctor) send(ctx context.Context, end remote.Endpoint) error {
+	dir, err := os.MkdirTemp("", "usr-doctor-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.WriteFile(filepath.Join(dir, trialFile), []byte("x\n"), 0o600); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, stageTime)
+	defer cancel()
+	t := rsync.Transfer{To: end, FromDir: dir, ToDir: h.scratch + "/sent", Files: []string{trialFile},
+		PartialDir: h.scratch + "/partial", Command: h.Options.Command}
+	h.session.Count()
+	_, err = t.Run(ctx)
+	return err
+}

@@ -1,0 +1,153 @@
+// Package rsync runs the system's rsync: its arguments, output, versions and errors.
+package rsync
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/dnadesign-maintainers/usr/remote"
+)
+
+// Transfer copies exactly the listed files from one directory into another with the system's rsync. One of the
+// ends at least is this host. ToDir should be a fresh directory: rsync never links anything into it (-I), so what
+// it does there can touch no other tree.
+type Transfer struct {
+	From, To       remote.Endpoint
+	FromDir, ToDir string        // absolute; ToDir exists (its last component may be missing)
+	Files          []string      // relative paths, any bytes but NUL; directories are made, not descended into
+	Basis          []string      // absolute directories on To's host, at most 20, for rsync to take unchanged blocks from
+	PartialDir     string        // absolute, on To's host, its parent exists; "" keeps no partial files
+	TrustSender    bool          // a pull into a private stage whose content is proved afterwards; rsync 3.2.5 or newer here
+	Small          bool          // whole files tell the progress, and rsync need not
+	Bwlimit        string        // as rsync's --bwlimit takes it; "" for none
+	Stall          time.Duration // without any sign of progress for that long the transfer is ended; 0: never
+
+	// Done gets each regular file whose data is through. On a pull the file is in its place by then; on a push
+	// and between two local directories it was sent, and may not be in place before Run returns. A file whose
+	// checksum failed is sent, and reported, twice. All callbacks come from one goroutine and may block; nil is allowed.
+	Done func(Item)
+	// Progress gets the bytes of file contents dealt with so far, about once a second.
+	Progress func(bytes int64)
+	// Command gets the command line before it runs.
+	Command func(argv []string)
+}
+
+// Stats are the bytes on the wire as seen from this host, rsync's own protocol included. After a failure that
+// kept rsync from printing them they are the sum of what the finished files took.
+type Stats struct {
+	Sent, Received int64
+}
+
+// copyOptions: every one is known to rsync 3.1.3. Times are kept because manifests compare them; modes are what
+// creating the file in place would have given. -I sends every listed file, and so --link-dest gives blocks and
+// never links; -d makes listed directories; -s hides paths from the remote shell.
+var copyOptions = []string{"-t", "-I", "-d", "-s", "-O", "--no-l", "--no-D", "--no-o", "--no-g", "--no-p",
+	"--chmod=ugo=rwX", "--no-h", "--files-from=-", "--from0"}
+
+// Args returns rsync's arguments, without the program's name. The list of files goes to rsync's standard input:
+// see Run. nonce marks the lines that parseItem reads.
+func (t Transfer) Args(nonce string) []string {
+	args := append([]string{}, copyOptions...)
+	outbuf, info := "--outbuf=L", "--info=progress2,stats2"
+	if t.Small { // then a block of lines is a moment's worth, and a write a line would cost more than the file
+		outbuf, info = "--outbuf=B", "--info=stats2"
+	}
+	args = append(args, outbuf, info, "--out-format="+outFormat(nonce))
+	if t.TrustSender && t.From.Host != "" {
+		// Else the receiver holds each name that it is sent against each one that it asked for: n*n comparisons.
+		args = append(args, "--trust-sender")
+	}
+	for _, dir := range t.Basis {
+		args = append(args, "--link-dest="+dir)
+	}
+	if t.PartialDir != "" {
+		args = append(args, "--partial-dir="+t.PartialDir)
+	}
+	if t.Bwlimit != "" {
+		args = append(args, "--bwlimit="+t.Bwlimit)
+	}
+	return append(args, endpointArgs(t.From, t.To, t.FromDir, t.ToDir)...)
+}
+
+// Run copies. The error is a *PathError before anything ran, else an *Error; a cancelled context ends rsync
+// and its children, lets the receiver keep its partial file, and the error then is ctx.Err() too.
+func (t Transfer) Run(ctx context.Context) (Stats, error) {
+	if err := t.check(); err != nil {
+		return Stats{}, err
+	}
+	if len(t.Files) == 0 {
+		return Stats{}, nil
+	}
+	nonce := newNonce()
+	out := &output{nonce: nonce, progress: t.Progress}
+	finish := t.tellDone(out)
+	err := t.process(nonce).run(ctx, out)
+	finish(err)
+	return t.stats(out), err
+}
+
+func (t Transfer) process(nonce string) *process {
+	return &process{what: "copy files", args: t.Args(nonce), stdin: t.writeList, stall: t.Stall, command: t.Command}
+}
+
+// tellDone makes out call t.Done. rsync prints a received file just before it renames it into place, and
+// receives one file at a time: so on a pull a file is reported when the next one is printed, the last one at the end.
+func (t Transfer) tellDone(out *output) (finish func(error)) {
+	if t.Done == nil {
+		return func(error) {}
+	}
+	var last *Item
+	var bytes int64
+	out.item = func(it Item, _ string) {
+		if !it.moved() {
+			return
+		}
+		if bytes += it.Size; t.Small && t.Progress != nil {
+			t.Progress(bytes)
+		}
+		if t.From.Host == "" {
+			t.Done(it)
+			return
+		}
+		if last != nil {
+			t.Done(*last)
+		}
+		last = &it
+	}
+	return func(err error) {
+		if last != nil && err == nil {
+			t.Done(*last)
+		}
+	}
+}
+
+// stats prefers what rsync printed.
+func (t Transfer) stats(out *output) Stats {
+	if out.stats != nil {
+		return *out.stats
+	}
+	if t.From.Host != "" {
+		return Stats{Received: out.wire}
+	}
+	return Stats{Sent: out.wire}
+}
+
+func (t Transfer) check() error {
+	if err := checkEnds(t.From, t.To, t.FromDir, t.ToDir); err != nil {
+		return err
+	}
+	if len(t.Basis) > maxBasis {
+		return &PathError{Path: t.Basis[maxBasis], Why: "rsync takes at most " + strconv.Itoa(maxBasis) + " basis directories"}
+	}
+	dirs := t.Basis
+	if t.PartialDir != "" {
+		dirs = append(dirs[:len(dirs):len(dirs)], t.PartialDir)
+	}
+	for _, dir := range dirs {
+		if err := checkDir(t.To, dir); err != nil {
+			return err
+		}
+	}
+	return checkFiles(t.Files)
+}

@@ -1,0 +1,73 @@
+package rsync
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// Version is which rsync a host has.
+type Version struct {
+	Openrsync           bool // the other implementation, of OpenBSD and macOS; the numbers are what it claims compatibility with
+	Major, Minor, Patch int
+}
+
+func (v Version) String() string {
+	name := "rsync"
+	if v.Openrsync {
+		name = "openrsync"
+	}
+	return fmt.Sprintf("%s %d.%d.%d", name, v.Major, v.Minor, v.Patch)
+}
+
+// Less compares the numbers.
+func (v Version) Less(w Version) bool {
+	if v.Major != w.Major {
+		return v.Major < w.Major
+	}
+	if v.Minor != w.Minor {
+		return v.Minor < w.Minor
+	}
+	return v.Patch < w.Patch
+}
+
+var versionPattern = regexp.MustCompile(`(?m)^rsync\s+version\s+v?(\d+)\.(\d+)(?:\.(\d+))?`)
+
+// ParseVersion reads the output of rsync --version.
+func ParseVersion(output string) (Version, error) {
+	v := Version{Openrsync: strings.Contains(output, "openrsync")}
+	m := versionPattern.FindStringSubmatch(output)
+	if m == nil && !v.Openrsync {
+		return Version{}, fmt.Errorf("cannot tell the version of rsync from %s", strconv.Quote(firstLine(output)))
+	}
+	if m != nil {
+		v.Major, _ = strconv.Atoi(m[1])
+		v.Minor, _ = strconv.Atoi(m[2])
+		v.Patch, _ = strconv.Atoi(m[3])
+	}
+	return v, nil
+}
+
+func firstLine(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	return s[:min(len(s), keptBytes)]
+}
+
+// LocalVersion asks the rsync on the PATH. Without one the error is an *Error and exec.ErrNotFound.
+func LocalVersion(ctx context.Context) (Version, error) {
+	program, err := exec.LookPath("rsync")
+	if err != nil {
+		return Version{}, &Error{what: "run rsync", Code: 127, err: err}
+	}
+	cmd := exec.CommandContext(ctx, program, "--version")
+	cmd.Env = environment(os.Environ())
+	out, err := cmd.Output()
+	if err != nil {
+		return Version{}, fmt.Errorf("cannot run rsync --version: %w", err)
+	}
+	return ParseVersion(string(out))
+}

@@ -1,9 +1,0 @@
-package remote
-
-import "syscall"
-
-// rsyncGroup puts rsync into a process group of its own. If this program is killed, rsync finishes its transfer into a
-// stage that nobody will promote.
-func rsyncGroup() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true}
-}

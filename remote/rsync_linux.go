@@ -1,9 +1,0 @@
-package remote
-
-import "syscall"
-
-// rsyncGroup puts rsync into a process group of its own, and ends it if this program is killed: it would go on for
-// hours. The kernel means the death of the starting thread, so the caller keeps that thread.
-func rsyncGroup() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-}

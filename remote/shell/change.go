@@ -1,0 +1,248 @@
+package shell
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/verify"
+)
+
+// Stage makes ROOT/.usr-sync/stage/KEY/RUN with tree/ and copies/; tree has mode, group and setgid bit of live, or
+// what mkdir would give in its place. Needs the claim.
+func (s *Session) Stage(ctx context.Context, key, run, live string) error {
+	return s.do(ctx, request{verb: "stage", args: []string{s.root, key, run, live}}, "make a stage for "+remote.Escape(live), nil)
+}
+
+// Link hard-links relative paths of one directory into another, making directories as needed; a directory among
+// the paths is made. A path that is there already is fs.ErrExist.
+func (s *Session) Link(ctx context.Context, from, to string, paths []string) error {
+	return s.place(ctx, "link", from, to, paths)
+}
+
+// CopyAs copies files of the host into the tree to, by any name, with directories as needed.
+func (s *Session) CopyAs(ctx context.Context, to string, files []remote.Placement) error {
+	what := "copy into " + remote.Escape(to)
+	for batch := range slices.Chunk(files, HashBatch) {
+		words := make([]string, 0, 3*len(batch))
+		for _, f := range batch {
+			if !local(f.Path) {
+				return &remote.Error{Do: what, Detail: remote.Escape(f.Path) + " is not a path below it"}
+			}
+			words = append(words, f.From, f.Path, fmt.Sprintf("%d.%09d", f.Mtime/1e9, f.Mtime%1e9))
+		}
+		if err := s.do(ctx, request{verb: "copyas", args: []string{to}, payload: escapeWords(words)}, what, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Copy is Link with copies: same mtime and mode, another inode.
+func (s *Session) Copy(ctx context.Context, from, to string, paths []string) error {
+	return s.place(ctx, "copy", from, to, paths)
+}
+
+func (s *Session) place(ctx context.Context, verb, from, to string, paths []string) error {
+	what := verb + " from " + remote.Escape(from) + " to " + remote.Escape(to)
+	for batch := range slices.Chunk(paths, HashBatch) {
+		for _, p := range batch {
+			if !local(p) {
+				return &remote.Error{Do: what, Detail: remote.Escape(p) + " is not a path below it"}
+			}
+		}
+		if err := s.do(ctx, request{verb: verb, args: []string{from, to}, payload: escapeNames(batch)}, what, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// local paths stay below the directory that they are taken from.
+func local(path string) bool {
+	if path == "" || strings.ContainsRune(path, 0) || strings.HasPrefix(path, "/") {
+		return false
+	}
+	return !slices.Contains(strings.Split(path, "/"), "..")
+}
+
+// MoveIn moves a file of the old tree to the same path of live, where none may be.
+func (s *Session) MoveIn(ctx context.Context, old, live, file string) error {
+	return s.carry(ctx, "movein", old, live, file)
+}
+
+// SwapIn exchanges a file of the old tree with the one at the same path of live. At every instant live has one.
+func (s *Session) SwapIn(ctx context.Context, old, live, file string) error {
+	return s.carry(ctx, "swapin", old, live, file)
+}
+
+func (s *Session) carry(ctx context.Context, verb, old, live, file string) error {
+	what := "carry " + remote.Escape(file) + " into " + remote.Escape(live)
+	if !local(file) {
+		return &remote.Error{Do: what, Detail: "it is not a path below it"}
+	}
+	return s.do(ctx, request{verb: verb, args: []string{old, live, "./" + file}}, what, nil)
+}
+
+// SetDirs gives directories below dir ("" is dir itself) their Mode and, where this user may, their Gid.
+func (s *Session) SetDirs(ctx context.Context, dir string, dirs []verify.Entry) error {
+	what := "set the mode of directories in " + remote.Escape(dir)
+	groups := map[[2]uint32][]string{}
+	for _, e := range dirs {
+		if e.Path != "" && !local(e.Path) {
+			return &remote.Error{Do: what, Detail: remote.Escape(e.Path) + " is not a path below it"}
+		}
+		key := [2]uint32{uint32(e.Mode), e.Gid}
+		groups[key] = append(groups[key], e.Path)
+	}
+	for key, paths := range groups {
+		args := []string{dir, strconv.FormatUint(uint64(key[0]&0o7777), 8), strconv.FormatUint(uint64(key[1]), 10)}
+		if err := s.do(ctx, request{verb: "setdirs", args: args, payload: escapeNames(paths)}, what, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Flush makes what is below dir durable.
+func (s *Session) Flush(ctx context.Context, dir string) error {
+	return s.do(ctx, request{verb: "flush", args: []string{dir}}, "flush "+remote.Escape(dir), nil)
+}
+
+// Remove deletes a tree strictly below ROOT/.usr-sync. What is not there is deleted.
+func (s *Session) Remove(ctx context.Context, dir string) error {
+	return s.do(ctx, request{verb: "remove", args: []string{s.root, dir}}, "remove "+remote.Escape(dir), nil)
+}
+
+// StageFile makes, or finds, the private directory dir beside a file, and the directories above it. The name of dir
+// ends in ".usr-stage".
+func (s *Session) StageFile(ctx context.Context, file, dir string, timeout time.Duration) error {
+	path := dir + "/lock"
+	err := s.obtain(ctx, request{verb: "stagefile", args: []string{file, dir}}, path, timeout)
+	if err == nil {
+		s.claimFor = path
+	}
+	return err
+}
+
+// PromoteFile flushes the named file in dir, renames it over the file, and removes dir.
+func (s *Session) PromoteFile(ctx context.Context, dir, name, file string) error {
+	return s.do(ctx, request{verb: "promotefile", args: []string{dir, name, file}}, "promote "+remote.Escape(file), nil)
+}
+
+// DropFile removes what StageFile made.
+func (s *Session) DropFile(ctx context.Context, dir string) error {
+	return s.do(ctx, request{verb: "dropfile", args: []string{dir}}, "remove "+remote.Escape(dir), nil)
+}
+
+// Promote switches live to the staged tree under a journal. It needs the claim and, where live exists, its lock.
+// A context that ends does not interrupt it. After an error, or a lost connection, Recover decides.
+func (s *Session) Promote(ctx context.Context, p remote.Promotion) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	carry := slices.Clone(p.Carry)
+	if !slices.Contains(carry, ".usr.lock") {
+		carry = append(carry, ".usr.lock")
+	}
+	args := []string{s.root, p.Key, p.Run, p.Live, bit(p.Keep), bit(!p.NoExchange), p.Info}
+	r := request{verb: "promote", args: args, payload: escapeNames(carry)}
+	return s.do(context.WithoutCancel(ctx), r, "promote "+remote.Escape(p.Live), nil)
+}
+
+func bit(b bool) string {
+	if b {
+		return "1"
+	}
+	return "0"
+}
+
+// Recover finishes or undoes the promotion that a run died in. Needs the claim.
+func (s *Session) Recover(ctx context.Context, key string) (remote.Recovered, error) {
+	var r remote.Recovered
+	if err := context.Cause(ctx); err != nil {
+		return r, err
+	}
+	out, err := s.read(context.WithoutCancel(ctx), request{verb: "recover", args: []string{s.root, key}}, "recover "+remote.Escape(key))
+	for _, f := range fields(out) {
+		switch f[0] {
+		case "run":
+			r.Run = f[1]
+		case "forward":
+			r.Forward = f[1] == "1"
+		}
+	}
+	return r, err
+}
+
+// Settle drops the journal and, oldest first, the generations beyond keep. The spared runs stay and are not counted.
+// Needs the claim.
+func (s *Session) Settle(ctx context.Context, key string, keep int, spared ...string) error {
+	args := append([]string{s.root, key, strconv.Itoa(max(keep, 0))}, spared...)
+	return s.do(ctx, request{verb: "settle", args: args}, "settle "+remote.Escape(key), nil)
+}
+
+// Generations lists the kept trees of a dataset, newest first.
+func (s *Session) Generations(ctx context.Context, key string) ([]remote.Generation, error) {
+	out, err := s.read(ctx, request{verb: "generations", args: []string{s.root, key}}, "list the generations of "+remote.Escape(key))
+	var found []remote.Generation
+	for _, f := range fields(out) {
+		switch f[0] {
+		case "run":
+			found = append(found, remote.Generation{Run: f[1]})
+		case "tree":
+			found[len(found)-1].Tree = f[1]
+		case "info":
+			found[len(found)-1].Info = f[1]
+		}
+	}
+	slices.SortFunc(found, func(a, b remote.Generation) int { return strings.Compare(b.Run, a.Run) })
+	return found, err
+}
+
+// Datasets lists those of a root, in order of their ids.
+func (s *Session) Datasets(ctx context.Context) ([]remote.Dataset, error) {
+	out, err := s.read(ctx, request{verb: "datasets", args: []string{s.root}}, "list the datasets of "+remote.Escape(s.root))
+	var found []remote.Dataset
+	for _, f := range fields(out) {
+		if f[0] == "id" {
+			found = append(found, remote.Dataset{ID: f[1]})
+		} else if len(found) > 0 {
+			setFact(&found[len(found)-1], f[0], f[1])
+		}
+	}
+	slices.SortFunc(found, func(a, b remote.Dataset) int { return strings.Compare(a.ID, b.ID) })
+	return found, err
+}
+
+func setFact(d *remote.Dataset, name, value string) {
+	switch name {
+	case "mtime":
+		d.Mtime = (&numbers{}).time([]byte(value))
+	case "sizes":
+		count, sum, _ := strings.Cut(value, " ")
+		d.Files, _ = strconv.Atoi(count)
+		d.Bytes, _ = strconv.ParseInt(sum, 10, 64)
+	case "last": // its last two lines and a dot; what follows the last newline is not complete
+		text := strings.TrimSuffix(value, ".")
+		text = text[:strings.LastIndexByte(text, '\n')+1]
+		text = strings.TrimSuffix(text, "\n")
+		d.LastLine = text[strings.LastIndexByte(text, '\n')+1:]
+	}
+}
+
+// fields splits NUL-terminated name=value records.
+func fields(out []byte) [][2]string {
+	var found [][2]string
+	for _, record := range bytes.Split(out, []byte{0}) {
+		if name, value, ok := strings.Cut(string(record), "="); ok {
+			found = append(found, [2]string{name, value})
+		}
+	}
+	return found
+}

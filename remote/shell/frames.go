@@ -1,0 +1,150 @@
+package shell
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/dnadesign-maintainers/usr/remote"
+)
+
+// request is one line and a payload, as the remote script takes them.
+type request struct {
+	verb    string
+	args    []string
+	payload []byte // escaped
+}
+
+func (r request) bytes() []byte {
+	b := fmt.Appendf(nil, "%s %d", r.verb, len(r.payload))
+	for _, a := range r.args {
+		b = append(append(b, ' '), encodeArg(a)...)
+	}
+	return append(append(b, '\n'), r.payload...)
+}
+
+// encodeArg makes one word of an argument, the empty one included.
+func encodeArg(a string) string { return string(appendEscaped([]byte{'='}, a)) }
+
+// appendEscaped writes s for the shell's printf %b: what is not plainly printable becomes \0ooo.
+func appendEscaped(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c > ' ' && c < 0x7f && c != '\\' {
+			b = append(b, c)
+		} else {
+			b = append(b, '\\', '0', '0'+c>>6, '0'+c>>3&7, '0'+c&7)
+		}
+	}
+	return b
+}
+
+// escapeNames is a payload of NUL-terminated paths.
+func escapeNames(paths []string) []byte {
+	var b []byte
+	for _, p := range paths {
+		b = appendName(b, p)
+	}
+	return b
+}
+
+// escapeWords is a payload of NUL-terminated words.
+func escapeWords(words []string) []byte {
+	var b []byte
+	for _, w := range words {
+		b = append(appendEscaped(b, w), `\0000`...)
+	}
+	return b
+}
+
+// appendName writes a NUL-terminated path. "./" keeps it from being an option.
+func appendName(b []byte, path string) []byte {
+	return append(appendEscaped(append(b, "./"...), path), `\0000`...)
+}
+
+// answer is the body of an answer. It ends, with io.EOF, at the trailer, which then has been read.
+type answer struct {
+	r      *bufio.Reader
+	mark   []byte // "\nTOKEN "
+	ended  bool
+	status int
+	said   string // the remote's words, lines separated by \x01
+}
+
+func newAnswer(r *bufio.Reader, token string) *answer {
+	return &answer{r: r, mark: []byte("\n" + token + " ")}
+}
+
+func (a *answer) Read(p []byte) (int, error) {
+	for {
+		if a.ended {
+			return 0, io.EOF
+		}
+		if len(p) == 0 {
+			return 0, nil
+		}
+		if n, err := a.some(p); n > 0 || err != nil {
+			return n, err
+		}
+	}
+}
+
+// some copies what certainly is body, or deals with the trailer, or waits for more.
+func (a *answer) some(p []byte) (int, error) {
+	have, _ := a.r.Peek(a.r.Buffered())
+	body := a.body(have)
+	if body > 0 {
+		n := copy(p, have[:body])
+		a.r.Discard(n)
+		return n, nil
+	}
+	if bytes.HasPrefix(have, a.mark) {
+		return 0, a.end()
+	}
+	_, err := a.r.Peek(len(have) + 1)
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return 0, err
+}
+
+// body is how many bytes come before the mark, or before what may be the beginning of one.
+func (a *answer) body(have []byte) int {
+	if i := bytes.Index(have, a.mark); i >= 0 {
+		return i
+	}
+	for i := max(0, len(have)-len(a.mark)+1); i < len(have); i++ {
+		if bytes.HasPrefix(a.mark, have[i:]) {
+			return i
+		}
+	}
+	return len(have)
+}
+
+func (a *answer) end() error {
+	a.r.Discard(len(a.mark))
+	line, err := a.r.ReadString('\n')
+	if err != nil {
+		return io.ErrUnexpectedEOF
+	}
+	status, said, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+	a.ended, a.said = true, said
+	a.status, err = strconv.Atoi(status)
+	return err
+}
+
+// words are the remote's own, fit for one line.
+func (a *answer) words() string {
+	var lines []string
+	for _, line := range strings.Split(a.said, "\x01") {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, remote.Escape(line))
+		}
+	}
+	if len(lines) == 0 {
+		return "status " + strconv.Itoa(a.status)
+	}
+	return strings.Join(lines, "; ")
+}

@@ -1,0 +1,90 @@
+package remote
+
+import "github.com/dnadesign-maintainers/usr/verify"
+
+// Endpoint says how rsync reaches the paths of one host.
+type Endpoint struct {
+	Host      string   // "" for this host; else "user@host" or "host" as rsync's HOST: needs it
+	Shell     []string // argv of ssh for rsync's -e, without the host; it rides on the master and never connects by itself
+	RsyncPath string   // rsync's --rsync-path; "" is "rsync" on the PATH of that host
+}
+
+// Place is where the datasets of a side are, whatever its profile is called. A common base belongs to it.
+type Place struct {
+	Host string `json:"host,omitempty"` // as ssh resolves the profile's; "" is this one
+	Dir  string `json:"dir"`            // real path of the base directory
+	Root string `json:"root,omitempty"` // its inode number, which outlives a mount; "" where that is not known
+}
+
+// Is reports whether two places are the same. A directory that took another's path is not.
+func (p Place) Is(q Place) bool {
+	return p.Host == q.Host && p.Dir == q.Dir && (p.Root == q.Root || p.Root == "" || q.Root == "")
+}
+
+// Survey is what one round trip reports of a dataset.
+type Survey struct {
+	Place      Place           // of the root
+	Live       string          // real path of the dataset directory (symlinks followed), also if absent
+	Exists     bool            // the directory exists
+	Entries    verify.Manifest // empty if it does not
+	EventLines int64           // newline characters in .events.log; -1 if there is none
+	Journal    bool            // a journal of this dataset exists: a promotion was begun
+	Stages     []string        // names of the run directories under S/stage/KEY, dead or alive, oldest first
+	Partial    bool            // S/stage/KEY/partial exists and is not empty
+	SameFS     bool            // live (or the nearest existing parent) and S (or root) are on one file system
+	FreeBytes  int64           // free to this user on the file system of S; -1 unknown
+	FreeInodes int64           // -1 unknown (some file systems have no limit)
+	Now        int64           // the side's clock in ns before the listing began; coarse clocks round down
+	Listing    string          // stands for the listing, change times and all; "" if the side does not tell
+	Same       bool            // the listing is the known one, and Entries is empty
+}
+
+// Promotion says what is to take whose place: the staged tree of a run that of Live. Its steps, each of which recovery
+// can finish or undo:
+//  1. hard-link the carry paths (runtime and ignored files) from live into tree;
+//  2. write the journal (name=value lines: run, live, and the inode number of tree) and make it durable;
+//  3. exchange live and tree in one step; where that cannot be had rename live to S/stage/KEY/RUN/old and tree to
+//     live; where live does not exist rename tree to live, failing if it appeared meanwhile;
+//  4. move every file of copies/ over its namesake in the old tree;
+//  5. rename the run directory to S/generations/KEY/RUN (old tree as tree/), or remove it where keep is false
+//     or nothing was replaced.
+//
+// The journal stays until Settle.
+type Promotion struct {
+	Key, Run   string
+	Live       string
+	Carry      []string // relative paths of live; .usr.lock is always among them
+	Keep       bool     // the old tree becomes a generation
+	Info       string   // one line of JSON that is kept as S/generations/KEY/RUN/info
+	NoExchange bool     // do as on a file system without exchange
+}
+
+// Placement is a file that CopyAs copies.
+type Placement struct {
+	From  string // absolute
+	Path  string // relative to the tree that it is copied to
+	Mtime int64  // that the copy gets, ns
+}
+
+// Recovered says what Recover found. Run is empty if there was no journal. Forward: live is the tree that the
+// dead run staged, and the journal still stands until Settle; otherwise live is what it was and the journal is gone.
+type Recovered struct {
+	Run     string
+	Forward bool
+}
+
+// Generation is a kept tree.
+type Generation struct {
+	Run  string
+	Tree string // absolute path
+	Info string // as given to Promote
+}
+
+// Dataset is a row of `usr datasets`.
+type Dataset struct {
+	ID       string
+	Bytes    int64 // of all files of the dataset
+	Files    int
+	Mtime    int64  // of records.parquet, ns
+	LastLine string // last complete line of .events.log, "" if none
+}

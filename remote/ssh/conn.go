@@ -1,0 +1,186 @@
+// Package ssh makes and finds the one connection of a command to a host: its ways, masters and sockets.
+package ssh
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	stdsync "sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dnadesign-maintainers/usr/remote"
+)
+
+// Target is a host and how to reach it. Host and User are valid names: they begin with a letter, digit or "_".
+type Target struct {
+	Name           string // how messages call it
+	Host           string // a name, an address, or an alias of the user's ssh configuration
+	User           string // "" leaves it to ssh
+	Port           int    // 0 leaves it to ssh
+	TransferHost   string // bulk data goes through this host; "" or Host itself: through Host
+	KeyPath        string
+	ConfigFile     string   // ssh -F
+	Options        []string // each given as ssh -o, before our own
+	BatchMode      bool
+	ControlPersist time.Duration // how long the connection is kept after the command; 0: it ends with it
+	RsyncPath      string
+	BaseDir        string
+}
+
+// Bulk is the transfer host as a target of its own; other says that there is one.
+func (t Target) Bulk() (bulk Target, other bool) {
+	other = t.TransferHost != "" && t.TransferHost != t.Host
+	if other {
+		t.Host = t.TransferHost
+	}
+	t.TransferHost = ""
+	return t, other
+}
+
+// Endpoint is how rsync reaches the target, but for the connection.
+func (t Target) Endpoint() remote.Endpoint {
+	host := t.Host
+	if t.User != "" {
+		host = t.User + "@" + host
+	}
+	return remote.Endpoint{Host: host, RsyncPath: t.RsyncPath}
+}
+
+// Options say how a command uses a connection.
+type Options struct {
+	Interactive bool           // a person is at the terminal and can be asked by ssh itself
+	Stderr      io.Writer      // gets what ssh says while it asks, with Interactive; nil: nothing
+	Command     func([]string) // gets every ssh command line before it runs; nil: nobody
+	Env         []string       // environment of ssh, XDG_RUNTIME_DIR and PATH among it; nil: that of this process
+}
+
+// Conn is the one connection of a command to a host: one authentication, one Line at a time, and a socket that rsync's
+// ssh rides on (Endpoint). Its methods may be called from several goroutines.
+type Conn struct {
+	target   Target
+	o        Options
+	ssh      string // path of the program
+	hostname string // what ssh's configuration makes of the host's name
+	ciphers  string // of a new master; "" leaves them to ssh
+	dir      string // private directory of sockets, "" until it is needed
+	count    atomic.Int64
+
+	mu     stdsync.Mutex // guards what follows
+	ways   []way         // not tried yet
+	line   *Line
+	closed bool
+}
+
+// New finds the ways to connect. Errors are *remote.ToolError (no ssh), *remote.ConnectError, or the context's.
+func New(ctx context.Context, t Target, o Options) (*Conn, error) {
+	c, err := bareConn(t, o)
+	if err != nil {
+		return nil, err
+	}
+	c.ways, err = c.findWays(ctx)
+	return c, err
+}
+
+// bareConn is a Conn without ways to connect.
+func bareConn(t Target, o Options) (*Conn, error) {
+	ssh, err := Find(o.Env)
+	if err != nil {
+		return nil, err
+	}
+	return &Conn{target: t, o: o, ssh: ssh}, nil
+}
+
+// Advance starts the next way of connecting, with a command for the host and the first that it is to read; io.EOF if
+// there is no way left.
+func (c *Conn) Advance(command string, first []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return ErrClosed
+	}
+	if len(c.ways) == 0 {
+		return io.EOF
+	}
+	w := c.ways[0]
+	c.ways = c.ways[1:]
+	if err := c.prepare(&w); err != nil {
+		return err
+	}
+	l, err := c.start(w, command)
+	if err != nil {
+		return err
+	}
+	c.line = l
+	// Where ssh has failed already the write fails as well; reading will tell why.
+	l.Write(first)
+	return nil
+}
+
+// ErrClosed is what a connection gives after Close.
+var ErrClosed = errors.New("the connection is closed")
+
+// Current is the line of the way that was started last; nil before Advance.
+func (c *Conn) Current() *Line {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.line
+}
+
+// Hostname is what ssh's configuration makes of the host's name: all aliases of a host have the same.
+func (c *Conn) Hostname() string { return c.hostname }
+
+// Target is what was asked for.
+func (c *Conn) Target() Target { return c.target }
+
+// Executions is how many ssh processes this command has started, those that callers report by Count included.
+func (c *Conn) Executions() int { return int(c.count.Load()) }
+
+// Count records that rsync started an ssh of its own.
+func (c *Conn) Count() { c.count.Add(1) }
+
+// Reused says that no authentication was needed: the connection rides on a master that was there.
+func (c *Conn) Reused() bool {
+	l := c.Current()
+	return l != nil && l.way.reuse
+}
+
+// Master is the socket that the connection rides on, and says whether usr keeps it.
+func (c *Conn) Master() (socket string, kept bool) {
+	socket = c.Current().way.socket
+	ours, _ := c.target.keptSocket(c.env("XDG_RUNTIME_DIR"))
+	return socket, socket == ours
+}
+
+// Said is the last of what ssh wrote on stderr.
+func (c *Conn) Said() string { return c.Current().said.String() }
+
+// Endpoint is how rsync reaches the host, over the line that was started last.
+func (c *Conn) Endpoint() remote.Endpoint {
+	e := c.target.Endpoint()
+	if l := c.Current(); l != nil {
+		e.Shell = append([]string{c.ssh}, c.target.riderArgs(l.way.socket)...)
+	}
+	return e
+}
+
+// Close has end finish the conversation, if there is one, and removes what the connection has made; a master that is
+// kept stays.
+func (c *Conn) Close(end func(*Line)) error {
+	c.mu.Lock()
+	closed := c.closed
+	c.closed = true
+	l := c.line
+	c.mu.Unlock()
+	if closed {
+		return nil
+	}
+	if l != nil {
+		end(l)
+	}
+	if c.dir != "" {
+		return os.RemoveAll(c.dir)
+	}
+	return nil
+}

@@ -1,0 +1,288 @@
+package ssh
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	stdsync "sync"
+	"syscall"
+	"time"
+
+	"github.com/dnadesign-maintainers/usr/remote"
+)
+
+// helloTimeout is how long a host may take to answer where nobody is asked anything; reuseTimeout the same for a
+// master that may be the relic of a dead network.
+const (
+	helloTimeout = 90 * time.Second
+	reuseTimeout = 10 * time.Second
+)
+
+// Line is one running ssh whose standard input and output are the conversation. The pipes are our own, so that
+// they have deadlines and that a kept master, which may hold their other ends open, is not waited for.
+type Line struct {
+	// Out is what the host says.
+	Out *bufio.Reader
+
+	name, host string // for errors
+	cmd        *exec.Cmd
+	way        way
+	ask        bool // ssh may ask a person
+	in         *os.File
+	raw        *os.File // beneath Out
+	said       *tail    // on stderr
+	done       chan struct{}
+	wmu        stdsync.Mutex
+}
+
+// start runs ssh the given way, with a command for the host.
+func (c *Conn) start(w way, command string) (*Line, error) {
+	ask := !w.reuse && (c.o.Interactive || !c.target.BatchMode)
+	args := c.target.riderArgs(w.socket)
+	if !w.reuse {
+		args = c.target.masterArgs(w, ask)
+		if c.ciphers != "" {
+			args = append(args, "-o", "Ciphers="+c.ciphers)
+		}
+	}
+	l := &Line{name: c.target.Name, host: c.target.Host, way: w, ask: ask, said: &tail{}, done: make(chan struct{})}
+	if c.o.Interactive && !w.reuse {
+		l.said.also = &asides{w: c.o.Stderr}
+	}
+	l.cmd = c.command(append(args, "--", c.target.Host, command), ask)
+	if err := l.run(); err != nil {
+		return nil, &remote.ToolError{Tool: "ssh", Where: "this host", Detail: err.Error()}
+	}
+	return l, nil
+}
+
+// command builds an ssh process that Ctrl-C does not reach: the engine decides what is interrupted when. One that
+// may ask must stay in our process group to be allowed to read the terminal, and so ignores the signal instead.
+func (c *Conn) command(args []string, ask bool) *exec.Cmd {
+	argv := append([]string{c.ssh}, args...)
+	c.count.Add(1)
+	if c.o.Command != nil {
+		c.o.Command(argv)
+	}
+	if !ask {
+		return &exec.Cmd{Path: c.ssh, Args: argv, Env: c.o.Env, SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}
+	}
+	argv = append([]string{"sh", "-c", `trap "" INT; exec "$@"`, "sh"}, argv...)
+	return &exec.Cmd{Path: "/bin/sh", Args: argv, Env: c.o.Env}
+}
+
+func (l *Line) run() error {
+	var theirs [3]*os.File
+	var ours [3]*os.File
+	var err error
+	for i := range theirs {
+		r, w, perr := os.Pipe()
+		err = errors.Join(err, perr)
+		theirs[i], ours[i] = w, r
+		if i == 0 {
+			theirs[i], ours[i] = r, w
+		}
+	}
+	if err == nil {
+		l.cmd.Stdin, l.cmd.Stdout, l.cmd.Stderr = theirs[0], theirs[1], theirs[2]
+		err = l.cmd.Start()
+	}
+	for i := range theirs {
+		theirs[i].Close()
+		if err != nil {
+			ours[i].Close()
+		}
+	}
+	if err != nil {
+		return err
+	}
+	l.in, l.raw, l.Out = ours[0], ours[1], bufio.NewReaderSize(ours[1], 64<<10)
+	go l.wait(ours[2])
+	return nil
+}
+
+// wait reaps ssh. What it last said is read before done is closed, for at most a moment.
+func (l *Line) wait(stderr *os.File) {
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		io.Copy(l.said, stderr)
+	}()
+	l.cmd.Wait()
+	stderr.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	<-read
+	stderr.Close()
+	close(l.done)
+}
+
+// Write sends to the host.
+func (l *Line) Write(b []byte) error {
+	l.wmu.Lock()
+	defer l.wmu.Unlock()
+	_, err := l.in.Write(b)
+	return err
+}
+
+// Reused says that the line rides on a master that was there.
+func (l *Line) Reused() bool { return l.way.reuse }
+
+// Done is closed when ssh has ended.
+func (l *Line) Done() <-chan struct{} { return l.done }
+
+// Await gives the host the time that it may take for its first words; where a person is asked, that is any.
+func (l *Line) Await() {
+	switch {
+	case l.way.reuse:
+		l.raw.SetReadDeadline(time.Now().Add(reuseTimeout))
+	case !l.ask:
+		l.raw.SetReadDeadline(time.Now().Add(helloTimeout))
+	}
+}
+
+// Answered ends the time that Await gives, and what a person is shown of ssh's own words.
+func (l *Line) Answered() {
+	l.raw.SetReadDeadline(time.Time{})
+	l.said.hush()
+}
+
+// Kill ends ssh at once and unblocks whoever reads or writes. SIGTERM first: it lets ssh restore a terminal that
+// it is asking on, and remove its socket.
+func (l *Line) Kill() {
+	l.cmd.Process.Signal(syscall.SIGTERM)
+	now := time.Now()
+	l.raw.SetReadDeadline(now)
+	l.in.SetWriteDeadline(now)
+	go l.reap(2 * time.Second)
+}
+
+// reap waits for ssh to end by itself for a time, and makes it end then.
+func (l *Line) reap(patience time.Duration) {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		select {
+		case <-l.done:
+			return
+		case <-time.After(patience):
+			l.cmd.Process.Signal(sig)
+			patience = time.Second
+		}
+	}
+	<-l.done
+}
+
+// Close ends the conversation; the process is gone when it returns.
+func (l *Line) Close(patience time.Duration) {
+	l.in.Close()
+	l.reap(patience)
+	l.raw.Close()
+}
+
+// Failure says why the conversation ended, after ssh has had a moment to say it itself.
+func (l *Line) Failure(otherwise remote.Reason) *remote.ConnectError {
+	select {
+	case <-l.done:
+	case <-time.After(time.Second):
+		l.Kill()
+	}
+	e := &remote.ConnectError{Target: l.name, Host: l.host, Status: -1}
+	e.Reason, e.Detail = classify(l.said.String(), otherwise)
+	select {
+	case <-l.done:
+		e.Status = l.cmd.ProcessState.ExitCode()
+	default:
+	}
+	return e
+}
+
+// output runs ssh for what it prints, which is for -G alone.
+func (c *Conn) output(ctx context.Context, args []string) (string, error) {
+	cmd := c.command(args, false)
+	var out strings.Builder
+	cmd.Stdout = &out
+	said := &tail{}
+	err := runFor(ctx, cmd, said)
+	if cause := context.Cause(ctx); cause != nil {
+		return "", cause
+	}
+	if err != nil {
+		e := &remote.ConnectError{Target: c.target.Name, Host: c.target.Host, Status: cmd.ProcessState.ExitCode()}
+		e.Reason, e.Detail = classify(said.String(), remote.Config)
+		return "", e
+	}
+	return out.String(), nil
+}
+
+// runFor runs an ssh that answers at once and reaches no network, to its end or that of the context.
+func runFor(ctx context.Context, cmd *exec.Cmd, said *tail) error {
+	cmd.Stderr, cmd.WaitDelay = said, time.Second
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { cmd.Process.Kill() })()
+	return cmd.Wait()
+}
+
+// tail keeps the last few kilobytes of what ssh says.
+type tail struct {
+	mu   stdsync.Mutex
+	kept []byte
+	also *asides // while ssh asks
+}
+
+const tailBytes = 16 << 10
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.also != nil {
+		t.also.add(b)
+	}
+	t.kept = append(t.kept, b...)
+	if n := len(t.kept) - tailBytes; n > 0 {
+		t.kept = append(t.kept[:0], t.kept[n:]...)
+	}
+	return len(b), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.kept)
+}
+
+// hush ends what a person is shown: the host has answered.
+func (t *tail) hush() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.also = nil
+}
+
+// asides shows a person what belongs to a question, line by line. That ssh failed, and why, the error says that
+// it becomes; what comes after such a line explains it at length.
+type asides struct {
+	w    io.Writer
+	part string
+	over bool
+}
+
+func (a *asides) add(b []byte) {
+	a.part += string(b)
+	for {
+		line, rest, whole := strings.Cut(a.part, "\n")
+		if !whole {
+			return
+		}
+		a.part = rest
+		if reason, _ := classify(line, ""); reason != "" || strings.HasPrefix(line, "@@@") {
+			a.over = true
+		}
+		if !a.over && a.w != nil {
+			io.WriteString(a.w, remote.Escape(strings.TrimRight(line, "\r"))+"\n")
+		}
+	}
+}

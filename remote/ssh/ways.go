@@ -1,0 +1,187 @@
+package ssh
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/dnadesign-maintainers/usr/remote"
+)
+
+// longestSocket is what every system takes as a socket's path, 17 bytes less that ssh appends while it makes one.
+const longestSocket = 86
+
+// findWays lists how to connect, in the order to be tried: the user's own master, one that we kept, a new one.
+func (c *Conn) findWays(ctx context.Context) ([]way, error) {
+	user, err := c.readConfiguration(ctx)
+	if err != nil {
+		return nil, err
+	}
+	kept, err := c.target.keptSocket(c.env("XDG_RUNTIME_DIR"))
+	if err != nil && c.target.ControlPersist > 0 {
+		return nil, err
+	}
+	if err != nil { // nobody's, or somebody else's
+		kept = ""
+	}
+	var ways []way
+	for _, socket := range []string{user, kept} {
+		if alive(socket) {
+			ways = append(ways, way{socket: socket, reuse: true})
+		}
+	}
+	last := way{}
+	if c.target.ControlPersist > 0 {
+		last = way{socket: kept, keep: c.target.ControlPersist}
+	}
+	return append(ways, last), nil
+}
+
+// readConfiguration asks ssh what its configuration comes to: where the user's control socket is, "" for nowhere, for
+// c.hostname what an alias means, and for c.ciphers what a new master is to be told.
+func (c *Conn) readConfiguration(ctx context.Context) (socket string, err error) {
+	out, err := c.output(ctx, c.target.questionArgs())
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(out) {
+		switch name, value, _ := strings.Cut(strings.TrimSpace(line), " "); strings.ToLower(name) {
+		case "hostname":
+			c.hostname = strings.ToLower(value)
+		case "controlpath":
+			if value != "none" {
+				socket = value
+			}
+		case "ciphers":
+			c.ciphers = quickCiphers(value, aesInstructions())
+		}
+	}
+	return socket, nil
+}
+
+// keptSocket is where a master of ours lives that outlives its command: one place for each way of reaching a host.
+// The directory must be ours alone, for who can connect to the socket is on the host: with an error the path must not
+// be used. One that is not there yet is fs.ErrNotExist, unless a connection is to be kept.
+func (t Target) keptSocket(runtime string) (string, error) {
+	dir := filepath.Join("/tmp", "usr-"+strconv.Itoa(os.Getuid()))
+	if runtime != "" && len(runtime) < longestSocket-24 {
+		dir = filepath.Join(runtime, "usr")
+	}
+	sum := sha256.Sum256([]byte(fmt.Sprintf("%q", t.questionArgs())))
+	return filepath.Join(dir, hex.EncodeToString(sum[:8])), ownDirectory(dir, t.ControlPersist > 0)
+}
+
+func ownDirectory(dir string, create bool) error {
+	if create {
+		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("cannot keep a connection: %w", err)
+		}
+	}
+	fi, err := os.Lstat(dir)
+	if err != nil {
+		return fmt.Errorf("cannot keep a connection: %w", err)
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if !fi.IsDir() || fi.Mode().Perm() != 0o700 || !ok || int(st.Uid) != os.Getuid() {
+		return fmt.Errorf("cannot keep a connection: %s is not a directory of ours alone", dir)
+	}
+	return nil
+}
+
+// alive says that somebody listens on the socket.
+func alive(socket string) bool {
+	if socket == "" {
+		return false
+	}
+	conn, err := net.DialTimeout("unix", socket, time.Second)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
+// prepare gives a private master its place and clears a dead kept one out of the way: ssh would not replace it. One
+// that is alive and yet of no use to us (too many sessions) may be of use to others, and is let be.
+func (c *Conn) prepare(w *way) error {
+	if w.keep > 0 && alive(w.socket) {
+		*w = way{}
+	}
+	if w.keep > 0 {
+		if err := c.stop(context.Background(), w.socket); err != nil {
+			return fmt.Errorf("cannot replace a dead connection: %w", err)
+		}
+	}
+	if w.socket == "" {
+		if err := c.makeDir(); err != nil {
+			return err
+		}
+		w.socket = filepath.Join(c.dir, "m")
+	}
+	return nil
+}
+
+// Retire makes room for a new master where one that was kept does not answer any more. The user's own is let be.
+func (c *Conn) Retire(ctx context.Context) {
+	socket := c.Current().way.socket
+	if kept, err := c.target.keptSocket(c.env("XDG_RUNTIME_DIR")); err == nil && kept == socket {
+		_ = c.stop(ctx, socket)
+	}
+}
+
+func (c *Conn) makeDir() error {
+	if c.dir != "" {
+		return nil
+	}
+	for _, base := range []string{os.TempDir(), "/tmp"} {
+		sweep(base, time.Now())
+		dir, err := os.MkdirTemp(base, "usr-")
+		if err != nil {
+			return fmt.Errorf("cannot make a place for the control socket: %w", err)
+		}
+		if len(dir)+2 <= longestSocket && !strings.ContainsAny(dir, " \"'") {
+			c.dir = dir
+			return nil
+		}
+		os.Remove(dir)
+	}
+	return errors.New("cannot make a place for the control socket: the path would be too long")
+}
+
+// env looks up a variable in the environment that the children get.
+func (c *Conn) env(name string) string { return lookup(c.o.Env, name) }
+
+func lookup(env []string, name string) string {
+	if env == nil {
+		return os.Getenv(name)
+	}
+	last := ""
+	for _, e := range env {
+		if value, ok := strings.CutPrefix(e, name+"="); ok {
+			last = value // as os/exec has it
+		}
+	}
+	return last
+}
+
+// Find searches ssh on the PATH that the children get.
+func Find(env []string) (string, error) {
+	for _, dir := range filepath.SplitList(lookup(env, "PATH")) {
+		file := filepath.Join(dir, "ssh")
+		fi, err := os.Stat(file)
+		if filepath.IsAbs(dir) && err == nil && fi.Mode().IsRegular() && fi.Mode().Perm()&0o111 != 0 {
+			return file, nil
+		}
+	}
+	return "", &remote.ToolError{Tool: "ssh", Where: "this host", Detail: "not found on PATH"}
+}
