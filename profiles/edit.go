@@ -34,6 +34,48 @@ func (f *File) Remove(name string) error {
 	return f.edit(want, f.spliceOut(i), func() []byte { return f.encodeWithout(i) })
 }
 
+// Replace gives the remote of r's name the values of r: what is the same stays as it is written, comments and the order
+// of keys included. An unknown name is an *UnknownError.
+func (f *File) Replace(r Remote) error {
+	i := f.index(r.Name)
+	if i < 0 {
+		return f.unknown(r.Name)
+	}
+	r, err := r.checked()
+	if err != nil {
+		return err
+	}
+	want := f.remotes()
+	want[i] = r
+	return f.edit(want, f.spliceOver(i, r), func() []byte { return f.encodeOver(i, r) })
+}
+
+// A Difference is a key whose value another remote of the same name would change; "" stands for none.
+type Difference struct{ Key, Old, New string }
+
+// Compare lists the keys in which two remotes differ.
+func Compare(old, new Remote) (found []Difference) {
+	for _, k := range keys {
+		a, b := written(k, old), written(k, new)
+		if a != b {
+			found = append(found, Difference{k.name, a, b})
+		}
+	}
+	return found
+}
+
+// written is a value as a file would hold it, on one line.
+func written(k key, r Remote) string {
+	v := reflect.ValueOf(k.field(&r)).Elem()
+	if (v.Kind() == reflect.String || v.Kind() == reflect.Slice) && v.Len() == 0 {
+		return ""
+	}
+	node := value(v.Interface())
+	node.Style |= yaml.FlowStyle
+	text, _ := yaml.Marshal(node)
+	return strings.TrimSpace(string(text))
+}
+
 // Render returns the lines that Add would write for r.
 func (f *File) Render(r Remote) string {
 	indent := 2
@@ -203,4 +245,97 @@ func encode(root *yaml.Node) (text []byte) {
 		return nil
 	}
 	return b.Bytes()
+}
+
+// spliceOver writes the values of r over those of the remote at index, line by line: keys that differ are replaced or cut,
+// new ones follow the last. nil where the remote is not written a key a line.
+func (f *File) spliceOver(index int, r Remote) []byte {
+	mapping := f.mapping()
+	if mapping == nil || 2*index+1 >= len(mapping.Content) {
+		return nil
+	}
+	old := mapping.Content[2*index+1]
+	if old.Kind != yaml.MappingNode || old.Style&yaml.FlowStyle != 0 || len(old.Content) == 0 {
+		return nil
+	}
+	lines := bytes.SplitAfter(f.text, []byte("\n"))
+	change := map[string]bool{}
+	for _, d := range Compare(f.entries[index].remote, r) {
+		change[d.Key] = true
+	}
+	values := r.values()
+	column, end := old.Content[0].Column-1, 0
+	for i := 0; i < len(old.Content); i += 2 {
+		name, was := old.Content[i], old.Content[i+1]
+		from, to := name.Line-1, lastLine(lines, name.Line-1, column)
+		end = max(end, to)
+		if !change[name.Value] {
+			continue
+		}
+		delete(change, name.Value)
+		for line := from; line < to; line++ {
+			lines[line] = nil
+		}
+		if is, ok := values[name.Value]; ok {
+			lines[from] = keyLines(name.Value, is, column, was.LineComment)
+		}
+	}
+	var added []byte
+	for _, k := range keys {
+		if is, ok := values[k.name]; ok && change[k.name] {
+			added = append(added, keyLines(k.name, is, column, "")...)
+		}
+	}
+	if end > 0 && lines[end-1] != nil {
+		lines[end-1] = endLine(lines[end-1])
+	}
+	return bytes.Join(slices.Concat(lines[:end], [][]byte{added}, lines[end:]), nil)
+}
+
+// lastLine is the line behind the value of the key at a line: it is indented further, or is an item of its list.
+func lastLine(lines [][]byte, from, column int) int {
+	to := from + 1
+	for next := to; next < len(lines); next++ {
+		text := bytes.TrimSpace(lines[next])
+		switch {
+		case len(text) == 0 || text[0] == '#':
+			continue
+		case indentOf(lines[next]) > column, indentOf(lines[next]) == column && bytes.HasPrefix(text, []byte("- ")):
+			to = next + 1
+		default:
+			return to
+		}
+	}
+	return to
+}
+
+// values are those that a file needs to hold, by key.
+func (r Remote) values() map[string]*yaml.Node {
+	node, values := r.node(), map[string]*yaml.Node{}
+	for i := 0; i < len(node.Content); i += 2 {
+		values[node.Content[i].Value] = node.Content[i+1]
+	}
+	return values
+}
+
+// keyLines are the lines of a key and its value.
+func keyLines(name string, v *yaml.Node, column int, comment string) []byte {
+	mapping := &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{value(name), v}}
+	v.LineComment = comment
+	var text []byte
+	for line := range bytes.Lines(encode(mapping)) {
+		text = append(append(text, strings.Repeat(" ", column)...), line...)
+	}
+	return text
+}
+
+// encodeOver lets the library write the file anew with the values of r.
+func (f *File) encodeOver(index int, r Remote) []byte {
+	root, _ := parseYAML(f.text)
+	mapping := remotesOf(root)
+	if mapping == nil || 2*index+1 >= len(mapping.Content) {
+		return nil
+	}
+	mapping.Content[2*index+1] = r.node()
+	return encode(root)
 }

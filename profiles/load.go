@@ -85,7 +85,7 @@ func (f *File) index(name string) int {
 
 func (f *File) unknown(name string) error {
 	known := f.Names()
-	return &UnknownError{What: "remote", Name: name, Path: f.path, Known: known, Nearest: nearest(name, known)}
+	return &UnknownError{What: "remote", Name: name, Path: f.path, Known: known, Nearest: Nearest(name, known)}
 }
 
 func reading(path string) string { return "read remotes file " + shown(path) }

@@ -2,8 +2,8 @@ package profiles
 
 import "strings"
 
-// nearest returns the known name that a mistyped one probably means, or "".
-func nearest(name string, known []string) string {
+// Nearest returns the known name that a mistyped one probably means, or "".
+func Nearest(name string, known []string) string {
 	best, least := "", 1<<30
 	for _, k := range known {
 		d := distance(fold(name), fold(k))

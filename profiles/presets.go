@@ -43,7 +43,7 @@ func FindPreset(name string) (Preset, error) {
 		}
 		known = append(known, p.Name)
 	}
-	return Preset{}, &UnknownError{What: "preset", Name: name, Known: known, Nearest: nearest(name, known)}
+	return Preset{}, &UnknownError{What: "preset", Name: name, Known: known, Nearest: Nearest(name, known)}
 }
 
 // Remote returns a remote to be completed: named as the preset, with its host,

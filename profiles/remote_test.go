@@ -75,7 +75,7 @@ func TestNearest(t *testing.T) {
 		"hots": "host", "Host": "host", "basedir": "base_dir", "base-dir": "base_dir", "prot": "port", "hostname": "host",
 		"bwlimt": "bwlimit", "lock_time": "lock_timeout", "": "", "x": "", "colour": "", "password": "",
 	} {
-		if got := nearest(name, keyNames()); got != want {
+		if got := Nearest(name, keyNames()); got != want {
 			t.Errorf("%q: %q, want %q", name, got, want)
 		}
 	}

@@ -35,7 +35,7 @@ func (p *parser) wrong(line int, key, format string, args ...any) {
 }
 
 func (p *parser) unknown(line int, key, name string, known []string) {
-	p.problems = append(p.problems, Problem{Line: line, Key: key, What: "unknown key", Nearest: nearest(name, known)})
+	p.problems = append(p.problems, Problem{Line: line, Key: key, What: "unknown key", Nearest: Nearest(name, known)})
 }
 
 func (p *parser) file(root *yaml.Node) {
@@ -142,7 +142,7 @@ func (p *parser) text(field *string, k key, pair pair, name string) {
 	if wrong != "" {
 		problem := Problem{Line: pair.line, Key: name, What: fmt.Sprintf("%s, is %q", wrong, n.Value)}
 		if k.name == "type" {
-			problem.Nearest = nearest(n.Value, []string{SSH, Local})
+			problem.Nearest = Nearest(n.Value, []string{SSH, Local})
 		}
 		p.problems = append(p.problems, problem)
 		return

@@ -2,7 +2,6 @@ package sync
 
 import (
 	"context"
-	"strings"
 
 	"github.com/dnadesign-maintainers/usr/verify"
 )
@@ -15,9 +14,6 @@ func (c *command) decideCopy(ctx context.Context, v view, d Direction) (*plan, e
 	}
 	if err := p.allowed(); err != nil {
 		return nil, err
-	}
-	if v.how.modes.StrictID && d == Pull && !p.dst.present() && !strings.Contains(c.id, "/") {
-		return nil, &IDError{ID: c.id, Why: "a bootstrap pull needs a namespace-qualified id (namespace/dataset)"}
 	}
 	return p, nil
 }

@@ -40,7 +40,7 @@ func (c *command) show(ctx context.Context, action string, read func(view) error
 		return nil, err
 	}
 	if !v.local.present() && !v.remote.present() {
-		return nil, &MissingError{Side: "either side", Path: c.id}
+		return nil, &MissingError{Side: "either side", Path: c.id, NoPrimary: v.local.survey.Exists || v.remote.survey.Exists}
 	}
 	if err := read(v); err != nil {
 		return nil, err

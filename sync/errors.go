@@ -10,14 +10,18 @@ import (
 type MissingError struct {
 	Side, Path string
 	File       bool // it is a single file
+	NoPrimary  bool // a directory is there, without a primary
 }
 
 func (e *MissingError) Error() string {
-	what := "dataset"
-	if e.File {
-		what = "file"
+	why := "no such dataset"
+	switch {
+	case e.File:
+		why = "no such file"
+	case e.NoPrimary:
+		why = "the directory is no dataset, for it has no " + primaryPath
 	}
-	return fmt.Sprintf("cannot find %s on %s: no such %s", strconv.Quote(e.Path), e.Side, what)
+	return fmt.Sprintf("cannot find %s on %s: %s", strconv.Quote(e.Path), e.Side, why)
 }
 
 // UnsafeError means that a tree holds entries that are neither files nor directories, which are never transferred.

@@ -48,7 +48,6 @@ type Modes struct {
 	Force         bool // overwrite what the other side does not know of
 	MaxDelete     DeleteLimit
 	DryRun        bool
-	StrictID      bool // a bootstrap pull wants a namespaced id
 	LockTimeout   time.Duration
 	Bwlimit       string
 	Itemize       bool // let rsync print its own preview

@@ -214,7 +214,7 @@ func (p *plan) room(received verify.Manifest) error {
 func (p *plan) allowed() error {
 	m := p.how.modes
 	if !p.src.present() {
-		return &MissingError{Side: p.src.side.Name(), Path: p.src.survey.Live}
+		return &MissingError{Side: p.src.side.Name(), Path: p.src.survey.Live, NoPrimary: p.src.survey.Exists}
 	}
 	if len(p.src.unsafe) > 0 {
 		return &UnsafeError{Side: p.src.side.Name(), Paths: p.src.unsafe}

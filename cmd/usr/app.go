@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"path"
+	"slices"
 	"strings"
 
 	"github.com/dnadesign-maintainers/usr/profiles"
@@ -17,8 +19,9 @@ type app struct {
 	cli      cli
 	format   format
 	progress *progress
-	audit    *auditFile // --audit-json-out, nil if not asked for
+	audits   []*auditFile // where else the result is written
 	doing    doing
+	listed   []sync.Change // what the question about the dataset at hand listed
 	answers  *bufio.Reader // of the user, made by the first question
 	code     int           // of a command that succeeded and yet has something to tell, such as a difference
 }
@@ -26,7 +29,9 @@ type app struct {
 // doing is what the command is about, for hints.
 type doing struct {
 	action, dataset, remote string
-	file                    bool // the dataset is a single file
+	file                    bool         // the dataset is a single file
+	flags                   compareFlags // which of them are kept in hints: onward
+	nearest                 string       // the id that was probably meant, "" if none
 }
 
 // format is how results are printed.
@@ -51,7 +56,7 @@ func newApp(e env, args []string) *app {
 // asksJSON looks for --format json in a line that may be wrong otherwise.
 func asksJSON(args []string) bool {
 	for i, arg := range args {
-		if arg == "--format=json" || (arg == "--format" && i+1 < len(args) && args[i+1] == "json") {
+		if arg == "--format=json" || arg == "--json" || (arg == "--format" && i+1 < len(args) && args[i+1] == "json") {
 			return true
 		}
 		if arg == "--" {
@@ -66,6 +71,8 @@ func (a *app) settle() error {
 	switch {
 	case a.cli.Format == "json":
 		a.format = jsonFormat
+	case a.cli.NoRich:
+		a.format = plainFormat
 	case a.cli.Format == "rich" || (a.cli.Format == "auto" && a.env.isTerminal(a.env.stdout)):
 		a.format = richFormat
 	default:
@@ -119,19 +126,32 @@ type result interface {
 	text(*page, opt) // for people
 }
 
+// warned is a result that --quiet keeps to itself where all went well: what was asked for is done. Its warnings are
+// said all the same.
+type warned interface {
+	result
+	unspoken() []string // warnings that were not said yet
+}
+
 // opt is how much of a result is wanted.
 type opt struct{ verbose bool }
 
 // show prints a result. Nothing else writes to standard output.
 func (a *app) show(r result) error {
 	a.progress.stop()
-	if a.audit != nil {
-		if err := a.audit.write(document{Data: r.data()}); err != nil {
+	for _, f := range a.audits {
+		if err := f.write(document{Data: r.data()}); err != nil {
 			return err
 		}
 	}
 	if a.format == jsonFormat {
 		return writeJSON(a.env.stdout, document{Data: r.data()})
+	}
+	if w, is := r.(warned); is && a.cli.Quiet && a.code == codeDone {
+		for _, text := range w.unspoken() {
+			a.progress.warn(text)
+		}
+		return nil
 	}
 	p := a.page(a.env.stdout)
 	r.text(p, opt{verbose: a.cli.Verbose})
@@ -160,7 +180,14 @@ func (a *app) profile(name string) (profiles.Remote, error) {
 	if err != nil {
 		return profiles.Remote{}, err
 	}
-	return f.Remote(name)
+	p, err := f.Remote(name)
+	if err != nil || a.doing.flags.BaseDir == "" {
+		return p, err
+	}
+	p.BaseDir = a.doing.flags.BaseDir
+	err = p.Check()
+	p.BaseDir = path.Clean(p.BaseDir)
+	return p, err
 }
 
 // open connects the local root with a remote; "" is none.
@@ -187,15 +214,29 @@ func (a *app) connect(ctx context.Context, root string, p *profiles.Remote) (*sy
 }
 
 // command is a command line of this program that does what it says when it is pasted into the same shell.
-func (a *app) command(words ...string) string {
-	argv := []string{"usr"}
-	if a.cli.Root != "" {
-		argv = append(argv, "--root", a.cli.Root)
+func (a *app) command(line ...string) string {
+	argv := append([]string{"usr"}, words("--root", a.cli.Root, "--remotes-config", a.cli.RemotesConfig)...)
+	return remote.CommandLine(append(argv, line...))
+}
+
+// alike is a command that also speaks as this one does. Those on remotes ask a person, and need not.
+func (a *app) alike(line ...string) string {
+	argv := slices.Clone(line)
+	if a.cli.Format != "auto" {
+		argv = append(argv, words("--format", a.cli.Format)...)
 	}
-	if a.cli.RemotesConfig != "" {
-		argv = append(argv, "--remotes-config", a.cli.RemotesConfig)
+	if a.cli.Color != "auto" {
+		argv = append(argv, words("--color", a.cli.Color)...)
 	}
-	return remote.CommandLine(append(argv, words...))
+	for _, f := range []struct {
+		given bool
+		flag  string
+	}{{a.cli.NoRich, "--no-rich"}, {a.cli.Verbose, "-v"}, {a.cli.Quiet, "-q"}, {a.cli.PrintCommands, "--print-commands"}} {
+		if f.given && !slices.Contains(line, f.flag) {
+			argv = append(argv, f.flag)
+		}
+	}
+	return a.command(argv...)
 }
 
 // truthy reads a switch from the environment.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,48 +15,96 @@ type audit struct {
 	*sync.Report
 	file       bool
 	remotePath string // of a file
-	command    func(...string) string
+	onward     func(action string, flags ...string) string
 	itemized   []string // rsync's own lines, if they were asked for
-	warnings   []string // told on standard error already
-	unspoken   []string // not told there, because of --quiet
-	undoWords  []string // the undo of what was done, nil if there is none
+	warnings   []string // all of them
+	listed     bool     // the files that change were listed with the question
+	undo       string   // the command that takes it back, "" if there is none
 }
 
-// audit makes the result of a report.
+// auditOf makes the result of a report.
 func (a *app) auditOf(r *sync.Report, file bool) *audit {
-	v := &audit{Report: r, file: file, command: a.command, itemized: a.progress.itemized}
+	v := &audit{Report: r, file: file, itemized: a.progress.itemized}
+	v.onward = func(action string, flags ...string) string { return a.onward(action, r.Dataset, r.Remote, flags...) }
 	v.warnings = append(append(v.warnings, a.progress.warnings...), r.Warnings...)
-	if a.cli.Quiet {
-		v.unspoken = v.warnings
-	} else {
-		v.unspoken = r.Warnings
-	}
+	v.listed = len(r.Changes) > 0 && slices.Equal(a.listed, r.Changes)
 	if r.State == sync.Transferred && r.Generation != "" && !file {
-		v.undoWords = undoOf(r)
+		v.undo = a.onward("undo", r.Dataset, undoneOn(r))
 	}
 	return v
 }
 
-func undoOf(r *sync.Report) []string {
-	if r.Action == "push" || (r.Action == "undo" && r.Remote != "" && r.Remote != here) {
-		return []string{"undo", r.Dataset, r.Remote}
+// undoneOn is the remote whose tree was replaced, "" for this side's.
+func undoneOn(r *sync.Report) string {
+	if r.Action == "push" || (r.Action == "undo" && r.Remote != here) {
+		return r.Remote
 	}
-	return []string{"undo", r.Dataset}
+	return ""
 }
 
 func (v *audit) data() any { return auditJSON(v) }
 
-// text prints the audit: what was done, how the sides stand, how closely they were looked at, a row a class, what
-// changed in words, the files, and what it cost.
+func (v *audit) unspoken() []string { return v.Warnings }
+
+// text prints the audit: how closely the sides were looked at, a row a class, what changed in words, the files, what it
+// cost, how the sides stand; and at the end, where the eye is, what became of it.
 func (v *audit) text(p *page, o opt) {
 	v.printItemized(p)
-	v.printHead(p)
+	if v.inSync() && !o.verbose {
+		v.printInSync(p, o)
+		return
+	}
+	p.fact("action", v.title())
+	if v.remotePath != "" {
+		p.fact("remote file", shown(v.remotePath))
+	}
+	v.printVerify(p)
 	p.gap()
 	p.table(v.classGrid(p))
 	v.printFacts(p)
-	v.printChanges(p, o)
+	if !v.listed || o.verbose {
+		v.printChanges(p, o, changesShown)
+	}
+	p.gap()
 	v.printRemarks(p, o)
 	v.printCosts(p)
+	v.printRelation(p, true)
+	if v.undo != "" {
+		p.fact("undo", v.undo)
+	}
+	v.printState(p)
+}
+
+func (v *audit) inSync() bool { return v.Relation == sync.InSync && len(v.Changes) == 0 }
+
+// printInSync says what the table would, of which no number matters here.
+func (v *audit) printInSync(p *page, o opt) {
+	v.printRemarks(p, o)
+	v.printVerify(p)
+	p.line(strings.Join(v.classWords(), "; "))
+	p.state("state", string(v.State), stateTone(v.State), tied("relation: "+string(v.Relation))+" ("+v.title()+")")
+}
+
+// classWords tells the classes by their state, such as "same: primary, meta".
+func (v *audit) classWords() []string {
+	var out []string
+	for _, state := range []string{"same", "left alone", "none"} {
+		var labels []string
+		for _, c := range v.Classes {
+			if word, _ := classState(c); word == state && !v.unknownTo(c) {
+				labels = append(labels, v.rowLabel(c.Class))
+			}
+		}
+		if len(labels) > 0 {
+			out = append(out, state+": "+strings.Join(labels, ", "))
+		}
+	}
+	return out
+}
+
+// unknownTo: a file has no classes; it is counted as the primary.
+func (v *audit) unknownTo(c sync.ClassReport) bool {
+	return v.file && c.Tally.Local.Files+c.Tally.Remote.Files == 0
 }
 
 func (v *audit) printItemized(p *page) {
@@ -67,16 +116,18 @@ func (v *audit) printItemized(p *page) {
 	}
 }
 
-func (v *audit) printHead(p *page) {
-	p.fact("action", v.title())
-	if v.remotePath != "" {
-		p.fact("remote file", shown(v.remotePath))
-	}
-	p.state("state", string(v.State), stateTone(v.State), "")
-	v.printRelation(p)
+func (v *audit) printVerify(p *page) {
 	modes := jsonModes(v.Modes)
 	p.fact("verify", strings.Join([]string{tied("primary: " + modes.Primary), tied("sidecars: " + modes.Sidecars),
 		tied("content hashes: " + modes.ContentHashes), tied("algorithm: " + orElse(v.Algorithm, "none"))}, ", "))
+}
+
+func (v *audit) printState(p *page) {
+	rest := ""
+	if len(v.Changes) > 0 {
+		rest = tied(v.sum())
+	}
+	p.state("state", string(v.State), stateTone(v.State), rest)
 }
 
 func (v *audit) title() string {
@@ -102,37 +153,33 @@ func stateTone(s sync.State) tone {
 }
 
 // printRelation: before a transfer the sentence says what lies ahead, after it what was brought over.
-func (v *audit) printRelation(p *page) {
+func (v *audit) printRelation(p *page, next bool) {
 	if v.Relation == "" {
 		return
 	}
-	adv := relationAdvice(p, v.Report)
+	adv := relationAdvice(p, v)
 	if v.State == sync.Transferred {
 		p.state("relation before", string(v.Relation), neutral, adv.was)
 		return
 	}
 	sentence := adv.sentence
-	if v.file {
-		sentence = strings.ReplaceAll(sentence, "the dataset", "the file")
-	}
-	next := ""
-	if len(adv.next) > 0 && !v.file {
-		next = v.command(adv.next...)
-		sentence += "; " + tied("a "+adv.next[0]+" is "+adv.note)
+	if adv.next != "" {
+		sentence += "; " + tied("a "+adv.next+" is "+adv.note)
 	}
 	p.state("relation", string(v.Relation), relationTone(v.Relation), sentence)
-	v.printNext(p, next)
+	if next {
+		v.printNext(p, adv)
+	}
 }
 
-func (v *audit) printNext(p *page, next string) {
+func (v *audit) printNext(p *page, adv advice) {
 	switch {
-	case v.file:
 	case v.State == sync.DryRun:
 		p.line("next: the same command without --dry-run")
-	case next != "":
-		p.line("next: " + next)
-	case v.Relation == sync.Diverged:
-		p.line("next: " + v.command("diff", "-v", v.Dataset, v.Remote))
+	case adv.next != "":
+		p.line("next: " + v.onward(adv.next))
+	case v.Relation == sync.Diverged && !v.file:
+		p.line("next: " + v.onward("diff", "-v"))
 	}
 }
 
@@ -144,8 +191,8 @@ func (v *audit) classGrid(p *page) *grid {
 	}
 	g := columns("class", "state", local, remote, ">+add", ">~mod", ">-del", ">bytes", ">hashed")
 	for _, c := range v.Classes {
-		if v.file && c.Tally.Local.Files+c.Tally.Remote.Files == 0 {
-			continue // a file has no classes; it is counted as the primary
+		if v.unknownTo(c) {
+			continue
 		}
 		word, t := classState(c)
 		n := p.counted
@@ -215,7 +262,8 @@ func (v *audit) printFacts(p *page) {
 		p.number(int64(v.Snapshots.Remote)), p.number(int64(v.Snapshots.NewerThanLocal))))
 }
 
-// both tells a count of both sides; -1 is not known. An undo has the tree before and after it for sides.
+// both tells a count of both sides, and by how much the destination's would change; -1 is not known. An undo has the
+// tree before and after it for sides.
 func (v *audit) both(p *page, local, remote int64) string {
 	text := func(n int64) string {
 		if n < 0 {
@@ -227,7 +275,11 @@ func (v *audit) both(p *page, local, remote int64) string {
 	if v.Action == "undo" {
 		s = text(local) + " before, " + text(remote) + " after"
 	}
-	if d := remote - local; local >= 0 && remote >= 0 && d != 0 {
+	d := remote - local
+	if v.Direction == sync.Push && v.Action != "undo" {
+		d = -d
+	}
+	if local >= 0 && remote >= 0 && d != 0 {
 		sign := "+"
 		if d < 0 {
 			sign, d = "-", -d
@@ -261,10 +313,13 @@ func schemaText(c verify.SchemaChange) string {
 	return "~ " + shown(c.Column) + " (" + safe(c.Old) + " -> " + safe(c.New) + ") retyped"
 }
 
-// changesShown is how many files are listed without --verbose.
-const changesShown = 20
+// How many added and modified files are listed without --verbose. Deleted ones always are.
+const (
+	changesShown = 20
+	changesAsked = 10 // with a question, which is to stay in sight
+)
 
-func (v *audit) printChanges(p *page, o opt) {
+func (v *audit) printChanges(p *page, o opt, most int) {
 	if len(v.Changes) == 0 {
 		return
 	}
@@ -277,13 +332,25 @@ func (v *audit) printChanges(p *page, o opt) {
 		}
 	}
 	p.line(heading + ":")
-	for i, c := range v.Changes {
-		if i == changesShown && !o.verbose {
-			p.line(fmt.Sprintf("  … and %s more (-v lists all)", p.number(int64(len(v.Changes)-i))))
+	list := gravest(v.Changes)
+	for i, c := range list {
+		if c.Kind != sync.Deleted {
+			most--
+		}
+		if most < 0 && !o.verbose {
+			p.line(fmt.Sprintf("  … and %s more (-v lists all)", p.number(int64(len(list)-i))))
 			break
 		}
 		p.line(changeLine(c))
 	}
+}
+
+// gravest puts deletions first, then what is overwritten, then what is new.
+func gravest(changes []sync.Change) []sync.Change {
+	rank := map[sync.ChangeKind]int{sync.Deleted: 0, sync.Modified: 1, sync.Added: 2}
+	list := slices.Clone(changes)
+	slices.SortStableFunc(list, func(a, b sync.Change) int { return rank[a.Kind] - rank[b.Kind] })
+	return list
 }
 
 var changeSigns = map[sync.ChangeKind]string{sync.Added: "+", sync.Modified: "~", sync.Deleted: "-"}
@@ -293,16 +360,13 @@ func changeLine(c sync.Change) string {
 }
 
 func (v *audit) printRemarks(p *page, o opt) {
-	if len(v.Silent)+len(v.Touched)+len(v.unspoken) > 0 {
-		p.gap()
-	}
 	if len(v.Silent) > 0 {
 		p.fact("silent", p.count(int64(len(v.Silent)), "file")+" with the same size and time stamp but other content: "+names(v.Silent, o))
 	}
 	if len(v.Touched) > 0 {
 		p.fact("touched", p.count(int64(len(v.Touched)), "file")+" with another time stamp but the same content, left as they are: "+names(v.Touched, o))
 	}
-	for _, w := range v.unspoken {
+	for _, w := range v.unspoken() {
 		p.fact("warning", safe(w))
 	}
 }
@@ -321,14 +385,12 @@ func names(paths []string, o opt) string {
 }
 
 func (v *audit) printCosts(p *page) {
-	p.gap()
 	costs := v.costs(p)
 	for i := range costs {
 		costs[i] = tied(costs[i])
 	}
 	p.fact("cost", strings.Join(costs, ", "))
-	if v.undoWords != nil {
-		p.fact("undo", v.command(v.undoWords...))
+	if v.undo != "" {
 		p.fact("generation", v.Generation)
 	}
 }

@@ -38,6 +38,51 @@ type auditData struct {
 	LockHeld      float64        `json:"lock_held_s"`
 	Took          float64        `json:"duration_s"`
 	Warnings      []string       `json:"warnings"`
+	*earlierData                 // of a diff
+}
+
+// earlierData are keys that the earlier Python tool's diff had, where scripts look for them.
+type earlierData struct {
+	HasChange     bool             `json:"has_change"`
+	VerifyMode    string           `json:"verify_mode"`
+	VerifyNotes   []string         `json:"verify_notes"`
+	PrimaryLocal  primaryData      `json:"primary_local"`
+	PrimaryRemote primaryData      `json:"primary_remote"`
+	EventsLocal   int64            `json:"events_local_lines"`
+	EventsRemote  int64            `json:"events_remote_lines"`
+	SnapshotCount snapshotsEarlier `json:"snapshots"`
+}
+
+type primaryData struct {
+	Exists bool   `json:"exists"`
+	Size   *int64 `json:"size"`
+	Rows   *int64 `json:"rows"`
+	Cols   *int64 `json:"cols"`
+}
+
+type snapshotsEarlier struct {
+	Count          int `json:"count"`
+	NewerThanLocal int `json:"newer_than_local"`
+}
+
+func earlierJSON(v *audit) *earlierData {
+	if v.Action != "diff" {
+		return nil
+	}
+	tally := classesByName(v.Report)[verify.Primary].Tally
+	return &earlierData{
+		HasChange: v.differs(), VerifyMode: string(v.Modes.Primary), VerifyNotes: orEmpty(v.warnings),
+		PrimaryLocal: primaryJSON(tally.Local, v.Tables.Local), PrimaryRemote: primaryJSON(tally.Remote, v.Tables.Remote),
+		EventsLocal: v.Events.Local, EventsRemote: v.Events.Remote,
+		SnapshotCount: snapshotsEarlier{v.Snapshots.Remote, v.Snapshots.NewerThanLocal},
+	}
+}
+
+func primaryJSON(t verify.Tally, table *verify.Table) primaryData {
+	if t.Files == 0 {
+		return primaryData{}
+	}
+	return primaryData{Exists: true, Size: &t.Bytes, Rows: known(rowsOf(table)), Cols: known(colsOf(table))}
 }
 
 // ends holds a value of each side.
@@ -55,6 +100,7 @@ type modesData struct {
 // classData is common to all classes. files and bytes count both sides before the action.
 type classData struct {
 	Changed     bool        `json:"changed"`
+	Changes     int         `json:"changes"` // files that the action changes
 	InScope     bool        `json:"in_scope"`
 	Files       ends[int]   `json:"files"`
 	Bytes       ends[int64] `json:"bytes"`
@@ -124,7 +170,7 @@ func auditJSON(v *audit) auditData {
 		Generation:  orNull(r.Generation),
 		Sent:        r.Sent, Received: r.Received, SSHSessions: r.Executions,
 		LockHeld: r.LockHeld.Seconds(), Took: r.Took.Seconds(),
-		Warnings: orEmpty(v.warnings),
+		Warnings: orEmpty(v.warnings), earlierData: earlierJSON(v),
 	}
 }
 
@@ -138,7 +184,7 @@ func classesByName(r *sync.Report) map[verify.Class]sync.ClassReport {
 
 func classJSON(c sync.ClassReport) classData {
 	return classData{
-		Changed: c.Changed(), InScope: c.InScope,
+		Changed: c.Changed(), Changes: c.Added + c.Modified + c.Deleted, InScope: c.InScope,
 		Files:  ends[int]{c.Tally.Local.Files, c.Tally.Remote.Files},
 		Bytes:  ends[int64]{c.Tally.Local.Bytes, c.Tally.Remote.Bytes},
 		Hashed: c.Hashed, Added: c.Added, Modified: c.Modified, Deleted: c.Deleted, BytesToCopy: c.Bytes,

@@ -1,17 +1,21 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"github.com/google/renameio/v2"
 )
 
-// auditFile is the file of --audit-json-out. It is opened before the command contacts anything, so that a path that
-// cannot be written stops the command while nothing has happened; it is replaced in one step at the end.
+// auditFile is a file that an audit is written to. It is opened before the command contacts anything, so that a path
+// that cannot be written stops the command while nothing has happened; it is replaced in one step at the end.
 type auditFile struct {
 	path    string
 	pending *renameio.PendingFile
@@ -19,17 +23,31 @@ type auditFile struct {
 	written bool
 }
 
-// openAudit prepares the audit file; nil if none is asked for.
-func (a *app) openAudit(path string) error {
-	if path == "" {
-		return nil
+// openAudits prepares the files that are asked for, and the directories that they are to be in.
+func (a *app) openAudits(flags auditFlags, s subject) error {
+	var paths []string
+	if flags.AuditJSONOut != "" {
+		paths = append(paths, a.abs(flags.AuditJSONOut))
 	}
-	f, err := newAuditFile(a.abs(path))
-	if err != nil {
-		return err
+	if flags.AuditDir != "" {
+		paths = append(paths, filepath.Join(a.abs(flags.AuditDir), auditName(a.env.now(), a.doing.action, s)))
 	}
-	a.audit = f
+	for _, path := range paths {
+		f, err := newAuditFile(path)
+		if err != nil {
+			return err
+		}
+		a.audits = append(a.audits, f)
+	}
 	return nil
+}
+
+// auditName sorts by time and says of what, such as 20261123T141500.123456Z-pull-densegen%2Fx.json.
+func auditName(now time.Time, action string, s subject) string {
+	what := orElse(s.id, orElse(s.pattern, filepath.Base(s.file)))
+	name := url.PathEscape(strings.ReplaceAll(what, "*", "_"))
+	const most = 150
+	return now.UTC().Format("20060102T150405.000000Z") + "-" + action + "-" + name[:min(len(name), most)] + ".json"
 }
 
 func newAuditFile(path string) (*auditFile, error) {
@@ -40,18 +58,28 @@ func newAuditFile(path string) (*auditFile, error) {
 	info, err := os.Stat(path)
 	switch {
 	case err == nil && info.IsDir():
-		return nil, &usageError{why: "cannot write the audit to " + shown(path) + ": it is a directory", hint: "name a file with --audit-json-out"}
+		return nil, &usageError{why: "cannot write the audit to " + shown(path) + ": it is a directory", hint: "name a file with --audit-json-out, or the directory with --audit-dir"}
 	case err == nil && !info.Mode().IsRegular():
 		f.direct, err = os.OpenFile(path, os.O_WRONLY, 0)
 		return f, cannotAudit(path, err)
-	case !isDir(filepath.Dir(path)):
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil { // less the umask
 		return nil, &usageError{
-			why:  "cannot write the audit to " + shown(path) + ": there is no directory " + shown(filepath.Dir(path)),
-			hint: "make it first: `mkdir -p " + shellWord(filepath.Dir(path)) + "`",
+			why:  "cannot write the audit to " + shown(path) + ": its directory cannot be made: " + cause(err).Error(),
+			hint: "name a file in a directory that you may write to",
 		}
 	}
 	f.pending, err = renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithPermissions(auditMode))
 	return f, cannotAudit(path, err)
+}
+
+// cause is what the system said, without the path that is named already.
+func cause(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
 }
 
 const auditMode fs.FileMode = 0o644 // less the umask

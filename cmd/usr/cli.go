@@ -11,19 +11,20 @@ const description = "Keep USR datasets in step between this machine and a cluste
 type cli struct {
 	globals
 
-	Diff       diffCmd       `cmd:"" aliases:"status" help:"Show what differs between here and the remote; change nothing."`
-	Pull       pullCmd       `cmd:"" help:"Make the local dataset equal to the remote one."`
-	Push       pushCmd       `cmd:"" help:"Make the remote dataset equal to the local one."`
-	Verify     verifyCmd     `cmd:"" help:"Read every byte on both sides and compare; transfer nothing."`
-	Undo       undoCmd       `cmd:"" help:"Put back what the last pull (or, with REMOTE, push) replaced."`
-	Datasets   datasetsCmd   `cmd:"" help:"List the datasets here or on a remote."`
-	Log        logCmd        `cmd:"" help:"Show what was synced, newest first."`
-	Remotes    remotesCmd    `cmd:"" help:"Manage the profiles of remotes."`
-	Doctor     doctorCmd     `cmd:"" help:"Try on a remote whatever a transfer needs (remotes doctor)."`
-	Demo       demoCmd       `cmd:"" help:"Play the whole loop in a throw-away directory on this machine."`
-	Completion completionCmd `cmd:"" help:"Print the completion script of a shell."`
-	Version    versionCmd    `cmd:"" help:"Show the version of usr and of the tools it uses."`
-	Man        manCmd        `cmd:"" hidden:"" help:"Print the man page of usr (usr man | man -l -)."`
+	Diff       diffCmd       `cmd:"" group:"look" aliases:"status" help:"Show what differs between here and the remote; change nothing."`
+	Verify     verifyCmd     `cmd:"" group:"look" help:"Read every byte on both sides and compare; transfer nothing."`
+	Datasets   datasetsCmd   `cmd:"" group:"look" help:"List the datasets here or on a remote."`
+	Log        logCmd        `cmd:"" group:"look" help:"Show what was synced, newest first."`
+	Pull       pullCmd       `cmd:"" group:"move" help:"Make the local dataset equal to the remote one."`
+	Push       pushCmd       `cmd:"" group:"move" help:"Make the remote dataset equal to the local one."`
+	Undo       undoCmd       `cmd:"" group:"back" help:"Put back what the last pull (or, with REMOTE, push) replaced."`
+	Remotes    remotesCmd    `cmd:"" group:"remotes" help:"Manage the profiles of remotes."`
+	Doctor     doctorCmd     `cmd:"" group:"remotes" help:"Try on a remote whatever a transfer needs (remotes doctor)."`
+	Demo       demoCmd       `cmd:"" group:"more" help:"Play the whole loop in a throw-away directory on this machine."`
+	Help       helpCmd       `cmd:"" group:"more" help:"Show this, or the help of a command."`
+	Completion completionCmd `cmd:"" group:"more" help:"Print the completion script of a shell."`
+	Version    versionCmd    `cmd:"" group:"more" help:"Show the version of usr and of the tools it uses."`
+	Man        manCmd        `cmd:"" group:"more" hidden:"" help:"Print the man page of usr (usr man | man -l -)."`
 }
 
 // remotesCmd groups the commands on profiles.
@@ -33,19 +34,20 @@ type remotesCmd struct {
 	Add      remotesAddCmd      `cmd:"" help:"Add a profile from flags."`
 	Wizard   remotesWizardCmd   `cmd:"" help:"Add a profile by answering questions."`
 	Remove   remotesRemoveCmd   `cmd:"" help:"Remove a profile."`
-	Doctor   doctorCmd          `cmd:"" help:"Try on a remote whatever a transfer needs, and say what to do about what is missing."`
+	Doctor   doctorCmd          `cmd:"" group:"remotes" help:"Try on a remote whatever a transfer needs, and say what to do about what is missing."`
 	Status   remotesStatusCmd   `cmd:"" help:"Tell whether a connection is open that commands would use without asking."`
 	WarmAuth remotesWarmAuthCmd `cmd:"" help:"Log in once, interactively, for the commands that follow."`
 }
 
 // globals may stand before or after the command.
 type globals struct {
-	Root          string      `placeholder:"DIR" help:"USR root ($$DNADESIGN_USR_ROOT, else the nearest directory upwards with registry.yaml)."`
+	Root          string      `placeholder:"DIR" help:"USR root ($$DNADESIGN_USR_ROOT, else the nearest directory upwards with registry.yaml, else that of the checkout)."`
 	RemotesConfig string      `placeholder:"FILE" help:"Remotes file ($$USR_REMOTES_PATH, else usr-remotes.yaml in ~/.config/dnadesign)."`
 	Format        string      `enum:"auto,rich,plain,json" default:"auto" help:"${enum}: rich on a terminal, else plain."`
+	NoRich        bool        `help:"As --format plain."`
 	Color         string      `enum:"auto,always,never" default:"auto" help:"${enum}; NO_COLOR is honoured."`
-	Verbose       bool        `short:"v" help:"List all changes, not the first 20."`
-	Quiet         bool        `short:"q" help:"No progress and no warnings."`
+	Verbose       bool        `short:"v" help:"List all files that change, and the table of what is in sync."`
+	Quiet         bool        `short:"q" help:"Say nothing where all goes well, but warnings."`
 	PrintCommands bool        `help:"Show every command line that is started, ready to be pasted into a shell."`
 	VersionFlag   versionFlag `name:"version" help:"Print the version."`
 }

@@ -32,7 +32,7 @@ _usr() {
     candidates=("${(@f)$(usr __complete "${(@)words[2,CURRENT]}" 2>/dev/null)}")
     [[ -n "${candidates[1]}" ]] && compadd -Q -- "${candidates[@]}" || _files
 }
-compdef _usr usr
+if [[ $funcstack[1] == _usr ]]; then _usr; else compdef _usr usr; fi
 `,
 	"fish": `# usr completion for fish: usr completion fish | source
 function __usr_complete

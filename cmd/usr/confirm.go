@@ -15,12 +15,16 @@ func (a *app) confirm(ctx context.Context, r *sync.Report) error {
 		return &declinedError{action: r.Action}
 	}
 	a.progress.stop()
+	v := a.auditOf(r, a.doing.file)
 	p := a.page(a.env.stderr)
-	a.printPlan(p, r)
+	v.printPlan(p, opt{verbose: a.cli.Verbose})
 	if err := p.flush(); err != nil {
 		return err
 	}
-	answer, err := a.ask(ctx, "Go on? [y/N] ")
+	if a.env.isTerminal(a.env.stdout) { // else the list is wanted there as well
+		a.listed = r.Changes
+	}
+	answer, err := a.ask(ctx, v.question())
 	if err != nil {
 		return err
 	}
@@ -31,20 +35,27 @@ func (a *app) confirm(ctx context.Context, r *sync.Report) error {
 	return nil
 }
 
-// printPlan is the audit's heart, ahead of time.
-func (a *app) printPlan(p *page, r *sync.Report) {
-	v := a.auditOf(r, a.doing.file)
-	p.fact("action", v.title())
-	adv := relationAdvice(p, r)
-	p.state("relation", string(r.Relation), relationTone(r.Relation), adv.sentence)
-	p.gap()
-	p.table(v.classGrid(p))
-	v.printChanges(p, opt{verbose: a.cli.Verbose})
-	if r.Modes.Force {
+// printPlan fits a terminal of 24 lines, unless there is a lot to delete: the question is asked of what can be seen.
+func (v *audit) printPlan(p *page, o opt) {
+	v.printRelation(p, false)
+	v.printChanges(p, o, changesAsked)
+	if v.Modes.Force {
 		p.gap()
 		p.line("--force overwrites what the other side does not know of; a generation of it is kept.")
 	}
 	p.gap()
+}
+
+// question says it all by itself, for whoever sees nothing else.
+func (v *audit) question() string {
+	title := v.title()
+	return strings.ToUpper(title[:1]) + title[1:] + ": " + v.sum() + ". Proceed? [y/N] "
+}
+
+// sum is what changes, in one line.
+func (v *audit) sum() string {
+	t := v.totals()
+	return fmt.Sprintf("+%d ~%d -%d, %s", t.Added, t.Modified, t.Deleted, size(t.Bytes))
 }
 
 // ask puts a question on standard error and reads a line; Ctrl-C ends the wait.

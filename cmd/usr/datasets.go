@@ -9,11 +9,12 @@ import (
 
 type datasetsCmd struct {
 	Remote string `arg:"" optional:"" help:"Name of a remote; without it, the local root."`
+	baseFlag
 }
 
 // Run is called by kong.
 func (c *datasetsCmd) Run(ctx context.Context, a *app) error {
-	a.doing.action, a.doing.remote = "datasets", c.Remote
+	a.doing.action, a.doing.remote, a.doing.flags.baseFlag = "datasets", c.Remote, c.baseFlag
 	root, err := a.root()
 	if err != nil {
 		return err
@@ -69,6 +70,7 @@ func (d datasetList) text(p *page, _ opt) {
 		return
 	}
 	g := columns("dataset", ">rows", ">files", ">bytes", "last event")
+	g.flex = 4 // ids are to be copied in one piece
 	for _, s := range d.list {
 		rows := "?"
 		if s.Rows >= 0 {

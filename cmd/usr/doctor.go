@@ -34,15 +34,22 @@ func (n remoteName) profile(a *app) (profiles.Remote, error) {
 
 type doctorCmd struct {
 	remoteName
+	baseFlag
 	CheckBaseDir bool `negatable:"" default:"true" help:"Try what datasets need in the base directory (--no-check-base-dir leaves it alone)."`
 }
 
 // Run is called by kong. With a failed check the exit code is 3; the rows are the result all the same.
 func (c *doctorCmd) Run(ctx context.Context, a *app) error {
+	a.doing.flags.baseFlag = c.baseFlag
 	p, err := c.profile(a)
 	if err != nil {
 		return err
 	}
+	return a.examine(ctx, p, c.CheckBaseDir)
+}
+
+// examine runs the doctor on a remote and shows what it found.
+func (a *app) examine(ctx context.Context, p profiles.Remote, base bool) error {
 	t, err := a.reach(p)
 	if err != nil {
 		return err
@@ -51,7 +58,7 @@ func (c *doctorCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		root = "" // which is a finding
 	}
-	d := &doctor.Doctor{Target: t, Options: a.reachOptions(), Root: root, SkipBase: !c.CheckBaseDir, Hint: func(err error) string { return a.explain(err).Hint }}
+	d := &doctor.Doctor{Target: t, Options: a.reachOptions(), Root: root, SkipBase: !base, Hint: func(err error) string { return a.explain(err).Hint }}
 	found, err := d.Run(ctx)
 	if err != nil {
 		return fmt.Errorf("cannot finish the checks: %w", err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os/exec"
+	"strings"
 	"syscall"
 
 	"github.com/dnadesign-maintainers/usr/profiles"
@@ -55,6 +56,22 @@ func (e *noMatchError) Error() string {
 	return fmt.Sprintf("cannot find datasets on %s: none matches %s", e.side, shown(e.pattern))
 }
 
+// replaceError: a remote of the name is there, and nobody said that it may be replaced.
+type replaceError struct {
+	*profiles.ExistsError
+	differences []profiles.Difference
+}
+
+func (e *replaceError) Error() string {
+	var keys []string
+	for _, d := range e.differences {
+		keys = append(keys, fmt.Sprintf("%s (%s -> %s)", d.Key, orElse(d.Old, "none"), orElse(d.New, "none")))
+	}
+	return e.ExistsError.Error() + ", and it differs in " + strings.Join(keys, ", ")
+}
+
+func (e *replaceError) Unwrap() error { return e.ExistsError }
+
 // stoppedError: the user stopped the command.
 type stoppedError struct{ err error }
 
@@ -73,8 +90,8 @@ type failure struct {
 func (a *app) fail(err error) int {
 	f := a.explain(err)
 	a.progress.stop()
-	if a.audit != nil {
-		_ = a.audit.write(document{Error: &f}) // what went wrong first is what is told
+	for _, file := range a.audits {
+		_ = file.write(document{Error: &f}) // what went wrong first is what is told
 	}
 	if a.format == jsonFormat {
 		_ = writeJSON(a.env.stdout, document{Error: &f})
@@ -95,6 +112,9 @@ func (a *app) explain(err error) failure {
 }
 
 func (a *app) classify(err error) (code int, kind, hint string) {
+	if errors.Is(err, noCommandError{}) {
+		return codeUsage, "usage", "begin with `usr remotes wizard`, or see the help of a command with `usr help COMMAND`"
+	}
 	var (
 		usage       *usageError
 		stopped     *stoppedError
@@ -138,7 +158,7 @@ func (a *app) classify(err error) (code int, kind, hint string) {
 	case errors.As(err, &noMatch):
 		return codeRefused, "missing", "list the ids with `" + a.listCommand(noMatch.side) + "`"
 	case errors.As(err, &badID):
-		return codeUsage, "id", "an id is a path of one or two names below the root, such as densegen/my_dataset; list them with `" + a.command("datasets") + "`"
+		return codeUsage, "id", "an id is a path of one or two names below the root, such as densegen/my_dataset; list them with `" + a.listCommand(here) + "`"
 	case errors.As(err, &interrupted):
 		return codeInterrupted, "interrupted", "run the same command again: what has arrived is kept and not sent twice"
 	case errors.As(err, &mismatch):
@@ -166,7 +186,7 @@ func (a *app) classify(err error) (code int, kind, hint string) {
 	case errors.As(err, &unknown):
 		return codeUsage, "config", a.hintUnknown(unknown)
 	case errors.As(err, &taken):
-		return codeUsage, "config", "remove it first with `" + a.command("remotes", "remove", taken.Name) + "`, or choose another name"
+		return codeUsage, "config", "add -y to replace it, or remove it first with `" + a.command("remotes", "remove", taken.Name) + "`, or choose another name"
 	case errors.As(err, &profile):
 		return codeUsage, "config", a.hintProfile(profile)
 	case errors.As(err, &pattern):
@@ -186,7 +206,7 @@ func (a *app) classify(err error) (code int, kind, hint string) {
 	case errors.As(err, &parquet):
 		return codeMismatch, "parquet", "compare the bytes instead: --verify hash"
 	case errors.As(err, &events):
-		return codeMismatch, "verification", "mend the event log on the source (each line is one JSON object), or take it as it is with --force"
+		return codeMismatch, "verification", "mend the event log on the source (each line is one JSON object)" + a.orForce(", or take it as it is with --force")
 	case errors.As(err, &damage):
 		return codeOther, "damage", "look at what is left with `" + a.doingCommand("verify") + "`"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):

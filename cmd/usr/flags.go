@@ -20,15 +20,59 @@ type compareFlags struct {
 	Verify        string `enum:"hash,auto,size,parquet" default:"hash" placeholder:"MODE" help:"How the primary is compared: ${enum} (default ${default})."`
 	PrimaryOnly   bool   `help:"Leave all classes but the primary alone."`
 	SkipSnapshots bool   `help:"Leave _snapshots alone."`
-	AuditJSONOut  string `name:"audit-json-out" placeholder:"FILE" help:"Write the audit as JSON to FILE as well."`
 	Rehash        bool   `help:"Trust no hash cache; read the files again."`
+	auditFlags
 	placeFlags
 }
 
-// placeFlags say where a single file is on the remote.
+// auditFlags say where the audit goes beside standard output.
+type auditFlags struct {
+	AuditJSONOut string `name:"audit-json-out" placeholder:"FILE" help:"Write the audit as JSON to FILE as well."`
+	AuditDir     string `placeholder:"DIR" help:"Write it to a file of its own in DIR as well, named by time and dataset."`
+}
+
+// placeFlags say where datasets, or a single file, are on the remote.
 type placeFlags struct {
+	baseFlag
 	RepoRoot   string `placeholder:"DIR" help:"FILE: local repository that remote paths are relative to."`
 	RemotePath string `placeholder:"PATH" help:"FILE: absolute path on the remote."`
+}
+
+// baseFlag takes another base directory than the profile's.
+type baseFlag struct {
+	BaseDir string `placeholder:"DIR" help:"Another base directory on the same remote, for this command."`
+}
+
+// given are the flags that name the place, as words of a command line.
+func (f placeFlags) given() []string {
+	return words("--base-dir", f.BaseDir, "--repo-root", f.RepoRoot, "--remote-path", f.RemotePath)
+}
+
+// given are the flags that a command on the same dataset should be given as well.
+func (f compareFlags) given() []string {
+	var flags []string
+	if f.Verify != defaultVerify {
+		flags = words("--verify", f.Verify) // none, of a command without that flag
+	}
+	if f.PrimaryOnly {
+		flags = append(flags, "--primary-only")
+	}
+	if f.SkipSnapshots {
+		flags = append(flags, "--skip-snapshots")
+	}
+	return append(flags, f.placeFlags.given()...)
+}
+
+const defaultVerify = "hash"
+
+// words are the flags, of pairs of a flag and a value, whose value is not empty.
+func words(pairs ...string) (flags []string) {
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			flags = append(flags, pairs[i], pairs[i+1])
+		}
+	}
+	return flags
 }
 
 // changeFlags are common to pull and push.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,15 +56,16 @@ func sample() *sync.Report {
 }
 
 func results(t *testing.T) map[string]result {
-	a := &app{progress: &progress{}}
+	a := &app{progress: &progress{}, cli: cli{globals: globals{Format: "auto", Color: "auto"}}}
+	a.env.isTerminal = func(any) bool { return false }
 	diff := a.auditOf(sample(), false)
 	pulled := sample()
 	pulled.Action, pulled.State, pulled.Generation = "pull", sync.Transferred, "20261123T141500Z-1a2b3c"
 	pull := a.auditOf(pulled, false)
 	failed := a.explain(&sync.HistoryError{Relation: sync.Diverged, Direction: sync.Pull})
 	return map[string]result{
-		"diff": diff, "pull": pull,
-		"glob": &summary{action: "pull", remote: "bu-scc", command: a.command, untried: []string{"densegen/later"},
+		"diff": diff, "pull": pull, "insync": a.auditOf(inSync(), false), "question": question{a.auditOf(manyChanges(), false)},
+		"glob": &summary{action: "pull", remote: "bu-scc", untried: []string{"densegen/later"},
 			rows: []manyRow{{id: "densegen/my_dataset", audit: pull}, {id: "densegen/diverged", failed: &failed}}},
 		"datasets": datasetList{side: "bu-scc", list: []sync.Dataset{
 			{ID: "densegen/my_dataset", Rows: 13_000, Bytes: 44_000_000, Files: 23, LastEvent: `{"timestamp_utc":"2026-11-23T14:15:00Z","action":"append"}`},
@@ -72,6 +74,48 @@ func results(t *testing.T) map[string]result {
 			Remote: "bu-scc", State: sync.Transferred, Added: 3, Modified: 2, Deleted: 1, Bytes: 36_000_000}},
 		"remote": remoteDetails{path: "/home/me/.config/dnadesign/usr-remotes.yaml", remote: profiles.Default("bu-scc")},
 	}
+}
+
+func inSync() *sync.Report {
+	r := sample()
+	r.Relation, r.Changes, r.Silent, r.Touched, r.Warnings = sync.InSync, nil, nil, nil, nil
+	for i := range r.Classes {
+		c := &r.Classes[i]
+		c.Added, c.Modified, c.Deleted, c.Bytes = 0, 0, 0, 0
+	}
+	r.Classes[3].Tally = sync.Sides[verify.Tally]{}
+	return r
+}
+
+// manyChanges is a push that deletes three files among many others, and adds an event.
+func manyChanges() *sync.Report {
+	r := sample()
+	r.Action, r.State, r.Direction, r.Relation = "push", sync.DryRun, sync.Push, sync.LocalAhead
+	r.Events = sync.Lines{Local: 21, Remote: 20}
+	r.Changes = nil
+	for i := range 30 {
+		r.Changes = append(r.Changes, sync.Change{Path: fmt.Sprintf("_derived/infer/part-%02d.parquet", i), Class: verify.Derived, Kind: sync.Added, Bytes: 2})
+		if i%10 == 9 {
+			r.Changes = append(r.Changes, sync.Change{Path: fmt.Sprintf("_artifacts/gone-%d", i), Class: verify.Auxiliary, Kind: sync.Deleted, Bytes: 3})
+		}
+	}
+	for i := range r.Classes {
+		c := &r.Classes[i]
+		c.Added, c.Modified, c.Deleted, c.Bytes = 0, 0, 0, 0
+	}
+	r.Classes[4].Added, r.Classes[4].Bytes, r.Classes[5].Deleted = 30, 69, 3
+	return r
+}
+
+// question is what is shown before a transfer.
+type question struct{ v *audit }
+
+func (q question) data() any { return auditJSON(q.v) }
+
+func (q question) text(p *page, o opt) {
+	q.v.printPlan(p, o)
+	p.line(q.v.question())
+	q.v.printFacts(p)
 }
 
 // TestGolden pins what results look like: plain, rich at 80 and 120 columns without colour, and JSON.

@@ -10,12 +10,32 @@ import (
 // shellWord quotes a word for the user's shell where that is needed.
 func shellWord(s string) string { return remote.CommandLine([]string{s}) }
 
+// onward is a command on a dataset and a remote ("" for none) that keeps what was said of the one at hand: where its
+// files are, and what of them matters.
+func (a *app) onward(action, dataset, remote string, flags ...string) string {
+	line := append([]string{action}, flags...)
+	line = append(line, dataset)
+	if remote != "" {
+		line = append(line, remote)
+	}
+	switch kept := a.doing.flags; {
+	case action == "diff", action == "pull", action == "push":
+		line = append(line, kept.given()...)
+	case action == "verify":
+		line = append(line, kept.placeFlags.given()...)
+	case remote != "":
+		line = append(line, words("--base-dir", kept.BaseDir)...)
+	}
+	return a.alike(line...)
+}
+
 // doingCommand is a command on the dataset and remote at hand.
 func (a *app) doingCommand(action string, flags ...string) string {
-	words := append([]string{action}, flags...)
-	words = append(words, orElse(a.doing.dataset, "DATASET"))
-	return a.command(append(words, a.remoteName())...)
+	return a.onward(action, orElse(a.doing.dataset, "DATASET"), a.remoteName(), flags...)
 }
+
+// lookCommand shows all that differs.
+func (a *app) lookCommand() string { return a.doingCommand("diff", "-v") }
 
 func (a *app) remoteName() string { return orElse(a.doing.remote, "REMOTE") }
 
@@ -28,9 +48,9 @@ func orElse(s, otherwise string) string {
 
 func (a *app) listCommand(side string) string {
 	if side == here {
-		return a.command("datasets")
+		return a.alike("datasets")
 	}
-	return a.command("datasets", side)
+	return a.alike(append([]string{"datasets", side}, words("--base-dir", a.doing.flags.BaseDir)...)...)
 }
 
 // here is how this side is called.
@@ -46,7 +66,7 @@ func (a *app) hintStopped() string {
 
 func (a *app) hintDeclined(e *declinedError) string {
 	if e.asked {
-		return "look at the changes with `" + a.doingCommand("diff", "-v") + "`"
+		return "look at the changes with `" + a.lookCommand() + "`"
 	}
 	return "add -y to go on without being asked, or look first: `" + a.doingCommand("diff") + "`"
 }
@@ -63,11 +83,19 @@ func (a *app) hintHistory(e *sync.HistoryError) string {
 	if e.Direction == sync.Push {
 		other = "pull"
 	}
+	hint := "bring those changes over first with `" + a.doingCommand(other) + "`"
 	if e.Relation != sync.LocalAhead && e.Relation != sync.LocalBehind {
-		return "look at both with `" + a.doingCommand("diff", "-v") + "`; `" + a.doingCommand(string(e.Direction), "--force") +
-			"` takes the source's state (`usr undo` brings the other back)"
+		hint = "look at both with `" + a.lookCommand() + "`"
 	}
-	return "bring those changes over first with `" + a.doingCommand(other) + "`, or overwrite them with --force (`usr undo` brings them back)"
+	return hint + a.orForce(", or overwrite what the source does not know of with `"+a.doingCommand(string(e.Direction), "--force")+"` (`usr undo` brings it back)")
+}
+
+// orForce is a hint at --force, for a person who can look first; a job that runs by itself is never told to.
+func (a *app) orForce(hint string) string {
+	if a.env.canAsk() {
+		return hint
+	}
+	return ""
 }
 
 // hintDeletion: -y does not override the refusal. An undo has no --force, and none is needed.
@@ -83,17 +111,22 @@ func (a *app) hintDeletion(e *sync.DeletionError) string {
 }
 
 func (a *app) hintMissing(e *sync.MissingError) string {
+	meant := ""
+	if a.doing.nearest != "" {
+		meant = "did you mean " + shown(a.doing.nearest) + "? "
+	}
+	there, everything := "`"+a.listCommand(a.remoteName())+"`", "`"+a.listCommand(here)+"`"
 	switch {
 	case e.File:
 		return "check the path; the place on the remote is --remote-path, or the profile's repo_root and the path below --repo-root"
 	case a.doing.action == "pull":
-		return "list what is there with `" + a.command("datasets", a.remoteName()) + "`; if only this side has it, `" + a.doingCommand("push") + "`"
+		return meant + "list what is there with " + there + "; if only this side has it, `" + a.doingCommand("push") + "`"
 	case a.doing.action == "push":
-		return "list what is here with `" + a.command("datasets") + "`; if only the remote has it, `" + a.doingCommand("pull") + "`"
+		return meant + "list what is here with " + everything + "; if only the remote has it, `" + a.doingCommand("pull") + "`"
 	case a.doing.remote == "":
-		return "list what is here with `" + a.command("datasets") + "`"
+		return meant + "list what is here with " + everything
 	}
-	return "list what is there with `" + a.command("datasets", a.remoteName()) + "`"
+	return meant + "list what is there with " + there
 }
 
 func (a *app) hintNoUndo(e *sync.NothingToUndoError) string {

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -59,7 +60,10 @@ func run(ctx context.Context, args []string, e env) int {
 	case done.asked: // help or version has been printed
 		return 0
 	case err != nil:
-		return a.fail(badCommandLine(err))
+		return a.fail(a.badCommandLine(err))
+	}
+	if name := bothWays(kctx.Flags(), args); name != "" {
+		return a.fail(contradiction("--"+name, "--no-"+name))
 	}
 	if err := a.settle(); err != nil {
 		return a.fail(err)
@@ -79,7 +83,8 @@ func newParser(a *app) (parser *kong.Kong, done *asked, err error) {
 	parser, err = kong.New(&a.cli,
 		kong.Name("usr"),
 		kong.Description(description),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
+		kong.ExplicitGroups(commandGroups),
 		kong.Writers(a.env.stdout, a.env.stderr),
 		kong.Exit(func(int) { done.asked = true }),
 		kong.Vars{"version": programVersion()},
@@ -92,12 +97,14 @@ func newParser(a *app) (parser *kong.Kong, done *asked, err error) {
 type asked struct{ asked bool }
 
 // badCommandLine explains kong's error with the help to look at.
-func badCommandLine(err error) error {
+func (a *app) badCommandLine(err error) error {
 	help := "usr --help"
 	var parse *kong.ParseError
 	if errors.As(err, &parse) && parse.Context != nil {
 		if path := parse.Context.Command(); path != "" {
 			help = commandHelp(parse.Context)
+		} else if strings.HasPrefix(err.Error(), "expected one of ") { // and no word was there
+			return a.withoutCommand()
 		}
 	}
 	return &usageError{why: "cannot read the command line: " + err.Error(), hint: "run `" + help + "`"}

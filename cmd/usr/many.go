@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/dnadesign-maintainers/usr/remote"
@@ -17,18 +19,14 @@ func (a *app) doMany(ctx context.Context, j job, s subject) error {
 		return err
 	}
 	defer p.Close()
-	ids, err := p.IDs(ctx, j.ofRemote)
+	ids, err := j.source.ids(ctx, p)
 	if err != nil {
 		return err
 	}
 	if ids = matching(s.pattern, ids); len(ids) == 0 {
-		side := here
-		if j.ofRemote {
-			side = j.args.Remote
-		}
-		return &noMatchError{pattern: s.pattern, side: side}
+		return &noMatchError{pattern: s.pattern, side: j.source.name(j.args.Remote)}
 	}
-	sum := &summary{action: j.action, remote: j.args.Remote, command: a.command}
+	sum := &summary{action: j.action, remote: j.args.Remote}
 	for i, id := range ids {
 		row := a.oneOfMany(p, j, id)
 		sum.rows = append(sum.rows, row)
@@ -46,7 +44,7 @@ func (a *app) doMany(ctx context.Context, j job, s subject) error {
 
 // oneOfMany does the job on one dataset and says at once what went wrong with it.
 func (a *app) oneOfMany(p *sync.Pair, j job, id string) manyRow {
-	a.doing.dataset = id
+	a.doing.dataset, a.listed = id, nil
 	a.progress.forget()
 	a.progress.start()
 	r, err := j.dataset(p, id)
@@ -81,7 +79,6 @@ type summary struct {
 	action, remote string
 	rows           []manyRow
 	untried        []string // since the connection was lost before their turn
-	command        func(...string) string
 }
 
 // manyRow is one dataset: an audit, or what went wrong.
@@ -141,10 +138,38 @@ func (s *summary) text(p *page, o opt) {
 		p.gap()
 		p.fact("not tried", names(s.untried, o))
 	}
+	p.gap()
+	p.fact("state", strings.Join(s.states(p), ", "))
+}
+
+// states counts the datasets by what became of them.
+func (s *summary) states(p *page) (out []string) {
+	counts := map[string]int64{}
+	for _, r := range s.rows {
+		if r.failed != nil {
+			counts["FAILED"]++
+		} else {
+			counts[string(r.audit.State)]++
+		}
+	}
+	for _, state := range slices.Sorted(maps.Keys(counts)) {
+		out = append(out, tied(p.number(counts[state])+" "+state))
+	}
+	return out
+}
+
+func (s *summary) unspoken() (texts []string) {
+	for _, r := range s.rows {
+		if r.audit != nil {
+			texts = append(texts, r.audit.unspoken()...)
+		}
+	}
+	return texts
 }
 
 func (s *summary) grid(p *page) *grid {
 	g := columns("dataset", "state", "relation", ">+add", ">~mod", ">-del", ">bytes")
+	g.flex = 2 // ids are to be copied in one piece
 	for _, r := range s.rows {
 		if r.failed != nil {
 			g.rows = append(g.rows, []cell{{text: shown(r.id)}, {fmt.Sprintf("FAILED (%d)", r.failed.Code), bad}, {text: r.failed.Kind}, {}, {}, {}, {}})

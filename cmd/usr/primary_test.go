@@ -138,7 +138,7 @@ func TestVerifyManyAndFiles(t *testing.T) {
 	b.run(1, "verify", "densegen/*", "cluster")
 	file := b.path("cluster/densegen/x/records.parquet")
 	args := []string{"verify", "local/densegen/x/records.parquet", "cluster", "--remote-path"}
-	stdout, _ = b.run(0, append(args, file)...)
+	stdout, _ = b.run(0, append(args, file, "-v")...)
 	wants(t, stdout, "action: verify", "in-sync", "rows: 100 local, 100 remote")
 	must(t, dataset.Increment(b.path("cluster/densegen/x"), 5))
 	stdout, _ = b.run(1, append(args, file, "--format", "json")...)

@@ -162,9 +162,7 @@ func (p *progress) observe(e sync.Event) {
 			return
 		}
 		p.warnings = append(p.warnings, e.Text)
-		if !p.o.quiet {
-			p.say("usr: warning: " + safe(e.Text))
-		}
+		p.warn(e.Text)
 	case sync.Ran:
 		if p.o.commands {
 			p.say(remote.CommandLine(e.Argv))
@@ -173,6 +171,8 @@ func (p *progress) observe(e sync.Event) {
 		p.itemized = append(p.itemized, e.Line)
 	}
 }
+
+func (p *progress) warn(text string) { p.say("usr: warning: " + safe(text)) }
 
 func (p *progress) say(line string) {
 	p.clear()

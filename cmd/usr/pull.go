@@ -10,7 +10,7 @@ type pullCmd struct {
 	sidesArgs
 	compareFlags
 	changeFlags
-	StrictBootstrapID bool `name:"strict-bootstrap-id" help:"Refuse the first pull of an id without a namespace (also $$USR_SYNC_STRICT_BOOTSTRAP_ID)."`
+	StrictBootstrapID bool `name:"strict-bootstrap-id" help:"A first pull takes whole ids only, no last names of them (also $$USR_SYNC_STRICT_BOOTSTRAP_ID)."`
 }
 
 // Run is called by kong.

@@ -10,30 +10,36 @@ import (
 // advice is how two sides stand to each other: a sentence, and the command that may come next ("" if none).
 type advice struct {
 	sentence string
-	was      string   // the same, after a transfer
-	next     []string // words of the command
-	note     string   // what the command is, such as "a fast-forward"
+	was      string // the same, after a transfer
+	next     string // the command
+	note     string // what the command is, such as "a fast-forward"
 }
 
 // relationAdvice says it of a comparison; the report's changes still lie before us.
-func relationAdvice(p *page, r *sync.Report) advice {
-	switch r.Relation {
+func relationAdvice(p *page, v *audit) advice {
+	noun := "dataset"
+	if v.file {
+		noun = "file"
+	}
+	switch r := v.Report; r.Relation {
 	case sync.InSync:
 		return advice{sentence: "both sides hold the same content"}
 	case sync.LocalBehind:
 		lead := lead(p, r, sync.Pull) + " ahead"
-		return advice{sentence: r.Remote + " is " + lead, was: r.Remote + " was " + lead, next: []string{"pull", r.Dataset, r.Remote}, note: "a fast-forward"}
+		return advice{sentence: r.Remote + " is " + lead, was: r.Remote + " was " + lead, next: "pull", note: "a fast-forward"}
 	case sync.LocalAhead:
 		lead := lead(p, r, sync.Push) + " ahead"
-		return advice{sentence: "this side is " + lead, was: "this side was " + lead, next: []string{"push", r.Dataset, r.Remote}, note: "a fast-forward"}
+		return advice{sentence: "this side is " + lead, was: "this side was " + lead, next: "push", note: "a fast-forward"}
 	case sync.RemoteOnly:
-		return advice{sentence: "only " + r.Remote + " has the dataset", was: "only " + r.Remote + " had the dataset", next: []string{"pull", r.Dataset, r.Remote}, note: "a first copy"}
+		return advice{sentence: "only " + r.Remote + " has the " + noun, was: "only " + r.Remote + " had the " + noun, next: "pull", note: "a first copy"}
 	case sync.LocalOnly:
-		return advice{sentence: "only this side has the dataset", was: "only this side had the dataset", next: []string{"push", r.Dataset, r.Remote}, note: "a first copy"}
+		return advice{sentence: "only this side has the " + noun, was: "only this side had the " + noun, next: "push", note: "a first copy"}
 	case sync.Diverged:
-		return advice{sentence: "both sides changed since they were last equal; pull and push refuse to choose, --force takes one side whole"}
+		return advice{sentence: "both sides changed since they were last equal; neither pull nor push chooses between them",
+			was: "both sides had changed since they were last equal"}
 	case sync.Unrelated:
-		return advice{sentence: "both sides exist and differ, and no common history is known; pull or push makes one of them the truth, but deletes nothing without --force"}
+		return advice{sentence: "both sides have the " + noun + ", they differ, and no common history is known; a pull or a push makes one of them the truth, but deletes nothing without --force",
+			was: "both sides had the " + noun + ", and no common history was known"}
 	}
 	return advice{}
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"time"
 
 	"github.com/dnadesign-maintainers/usr/profiles"
@@ -88,43 +90,113 @@ func (f remoteFlags) fill(r *profiles.Remote) {
 }
 
 type remotesAddCmd struct {
-	Name string `arg:"" help:"Name of the new remote."`
+	Name string `arg:"" help:"Name of the remote."`
 	remoteFlags
+	Yes    bool `short:"y" help:"Replace a remote of this name without asking."`
 	DryRun bool `short:"n" help:"Show the lines; write nothing."`
 }
 
 // Run is called by kong.
-func (c *remotesAddCmd) Run(_ context.Context, a *app) error {
+func (c *remotesAddCmd) Run(ctx context.Context, a *app) error {
 	a.doing.remote = c.Name
 	r, preset, err := c.remote(c.Name)
 	if err != nil {
 		return err
 	}
-	return a.addRemote(r, preset, c.DryRun)
-}
-
-// addRemote writes a profile into the remotes file, which is made if it is not there.
-func (a *app) addRemote(r profiles.Remote, preset profiles.Preset, dry bool) error {
-	f, err := a.editRemotes()
+	e, err := a.prepareEdit(r, preset)
 	if err != nil {
 		return err
 	}
-	lines := f.Render(r)
-	if err := f.Add(r); err != nil {
-		return err
+	if c.DryRun {
+		e.action = "would " + e.verb()
+		return a.show(e.remoteEdit)
 	}
-	if r, err = f.Remote(r.Name); err != nil {
-		return err
-	}
-	action := "would add"
-	if !dry {
-		action = "added"
-		if err := f.Save(); err != nil {
+	if e.replaces() && !c.Yes {
+		if err := a.approveEdit(ctx, e, false); err != nil {
 			return err
 		}
 	}
-	return a.show(remoteEdit{action: action, path: f.Path(), remote: r, lines: lines, preset: preset,
-		next: a.command("remotes", "doctor", "--remote", r.Name)})
+	return a.carryOutEdit(e)
+}
+
+// pendingEdit is a remote that was added or replaced in a file, in memory.
+type pendingEdit struct {
+	remoteEdit
+	file *profiles.File
+	had  *profiles.ExistsError // there was one of that name; nil if not
+}
+
+func (e pendingEdit) replaces() bool { return e.had != nil && len(e.differences) > 0 }
+
+func (e pendingEdit) verb() string {
+	switch {
+	case e.had == nil:
+		return "add"
+	case e.replaces():
+		return "replace"
+	}
+	return unchanged
+}
+
+const unchanged = "leave as it is"
+
+// prepareEdit adds a profile to the remotes file, or replaces the one of its name, in memory.
+func (a *app) prepareEdit(r profiles.Remote, preset profiles.Preset) (e pendingEdit, err error) {
+	if e.file, err = a.editRemotes(); err != nil {
+		return e, err
+	}
+	e.path, e.preset, e.next = e.file.Path(), preset, a.command("remotes", "doctor", "--remote", r.Name)
+	e.lines = e.file.Render(r)
+	if err = e.file.Add(r); errors.As(err, &e.had) {
+		old, _ := e.file.Remote(r.Name) // one with nulls is there as well
+		e.lines, e.differences = "", profiles.Compare(old, r)
+		err = e.file.Replace(r)
+	}
+	if err == nil {
+		e.remote, err = e.file.Remote(r.Name)
+	}
+	return e, err
+}
+
+// approveEdit asks before a file is written; with nobody to ask a remote that is there is not replaced.
+func (a *app) approveEdit(ctx context.Context, e pendingEdit, offered bool) error {
+	if !a.env.canAsk() {
+		return &replaceError{e.had, e.differences}
+	}
+	p := a.page(a.env.stderr)
+	e.printChange(p)
+	if err := p.flush(); err != nil {
+		return err
+	}
+	question, choice := "Add "+shown(e.remote.Name)+" to "+shown(e.path), "[y/N]"
+	if e.had != nil {
+		question = "Replace " + shown(e.remote.Name) + " in " + shown(e.path)
+	}
+	if offered {
+		choice = "[Y/n]"
+	}
+	answer, err := a.ask(ctx, question+"? "+choice+" ")
+	if err != nil {
+		return err
+	}
+	answer = strings.ToLower(answer)
+	if answer == "y" || answer == "yes" || (offered && answer == "") {
+		return nil
+	}
+	return &declinedError{action: e.verb() + " a remote", asked: true}
+}
+
+// carryOutEdit writes the file and shows what was done.
+func (a *app) carryOutEdit(e pendingEdit) error {
+	e.action = map[string]string{"add": "added", "replace": "replaced"}[e.verb()]
+	if e.action == "" {
+		e.action = "nothing to change about"
+		return a.show(e.remoteEdit)
+	}
+	if err := e.file.Save(); err != nil {
+		return err
+	}
+	return a.show(e.remoteEdit)
 }
 
 func (a *app) editRemotes() (*profiles.File, error) {
@@ -137,25 +209,36 @@ func (a *app) editRemotes() (*profiles.File, error) {
 
 // remoteEdit is what was done to the remotes file.
 type remoteEdit struct {
-	action string
-	path   string
-	remote profiles.Remote
-	lines  string
-	preset profiles.Preset
-	next   string
+	action      string
+	path        string
+	remote      profiles.Remote
+	lines       string                // of one that is new
+	differences []profiles.Difference // to the one that was there
+	preset      profiles.Preset
+	next        string
+	said        bool // lines, differences and notes were shown with the questions
 }
 
 func (e remoteEdit) data() any {
-	return map[string]any{"action": e.action, "file": e.path, "remote": remoteData(e.remote)}
+	type row struct {
+		Key string  `json:"key"`
+		Old *string `json:"old"`
+		New *string `json:"new"`
+	}
+	rows := []row{}
+	for _, d := range e.differences {
+		rows = append(rows, row{d.Key, orNull(d.Old), orNull(d.New)})
+	}
+	return map[string]any{"action": e.action, "file": e.path, "remote": remoteData(e.remote), "differences": rows}
 }
 
 func (e remoteEdit) text(p *page, _ opt) {
 	p.line(e.action + " " + shown(e.remote.Name) + " in " + shown(e.path))
-	if e.lines != "" {
-		p.line(safeLines(trimNewline(e.lines)))
-	}
-	for _, note := range e.preset.Notes {
-		p.fact("note", note)
+	if !e.said {
+		e.printChange(p)
+		for _, note := range e.preset.Notes {
+			p.fact("note", note)
+		}
 	}
 	if ssh := e.preset.SSHConfig(e.remote); len(ssh) > 0 {
 		p.gap()
@@ -166,6 +249,23 @@ func (e remoteEdit) text(p *page, _ opt) {
 	}
 	if e.next != "" {
 		p.line("next: " + e.next)
+	}
+}
+
+func (e remoteEdit) unspoken() []string { return nil }
+
+// printChange shows the lines that are new, or key by key what changes.
+func (e remoteEdit) printChange(p *page) {
+	if e.lines != "" {
+		p.line(safeLines(trimNewline(e.lines)))
+	}
+	for _, d := range e.differences {
+		if d.Old != "" {
+			p.line("  - " + d.Key + ": " + safe(d.Old))
+		}
+		if d.New != "" {
+			p.line("  + " + d.Key + ": " + safe(d.New))
+		}
 	}
 }
 

@@ -8,7 +8,15 @@ import (
 	"github.com/dnadesign-maintainers/usr/remote/ssh"
 )
 
-type remotesStatusCmd struct{ remoteName }
+type remotesStatusCmd struct {
+	remoteName
+	jsonFlag
+}
+
+// jsonFlag is that of the earlier Python tool.
+type jsonFlag struct {
+	JSON bool `name:"json" help:"As --format json, with the keys of the earlier tool at the top as well."`
+}
 
 // Run is called by kong.
 func (c *remotesStatusCmd) Run(ctx context.Context, a *app) error {
@@ -16,7 +24,7 @@ func (c *remotesStatusCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	s := sharing{remote: p.Name, here: p.Type == profiles.Local}
+	s := sharing{profile: p}
 	err = a.eachHost(p, func(t ssh.Target) error {
 		found, err := ssh.Check(ctx, t, a.reachOptions())
 		s.hosts = append(s.hosts, hostSharing{t.Host, found})
@@ -25,8 +33,20 @@ func (c *remotesStatusCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	return a.showSharing(s, c.JSON)
+}
+
+func (a *app) showSharing(s sharing, flat bool) (err error) {
+	if s.config, err = a.remotesPath(); err != nil {
+		return err
+	}
 	s.now, s.next = a.env.now(), a.nextForSharing(s)
-	return a.show(s)
+	if !flat {
+		return a.show(s)
+	}
+	doc := s.earlier()
+	doc["usr_output_version"], doc["data"] = outputVersion, s.data()
+	return writeJSON(a.env.stdout, doc)
 }
 
 // eachHost calls f for the host of a profile and for its transfer host, if it is another one.
@@ -47,9 +67,9 @@ func (a *app) eachHost(p profiles.Remote, f func(ssh.Target) error) error {
 }
 
 func (a *app) nextForSharing(s sharing) string {
-	warm := []string{"remotes", "warm-auth", "--remote", s.remote}
+	warm := []string{"remotes", "warm-auth", "--remote", s.profile.Name}
 	switch {
-	case s.here:
+	case s.profile.Type == profiles.Local:
 		return "nothing to open: it is a directory of this host"
 	case !s.live():
 		return "open one with `" + a.command(warm...) + "`, or let each command authenticate by itself"
@@ -61,12 +81,13 @@ func (a *app) nextForSharing(s sharing) string {
 
 // sharing tells of the connections that commands on a remote would reuse.
 type sharing struct {
-	remote string
-	here   bool // there is no host
-	hosts  []hostSharing
-	now    time.Time
-	done   string // what the command did, "" for nothing
-	next   string
+	profile profiles.Remote
+	config  string // the remotes file
+	hosts   []hostSharing
+	now     time.Time
+	done    string // what the command did, "" for nothing
+	opened  bool   // and it opened a connection
+	next    string
 }
 
 type hostSharing struct {
@@ -106,15 +127,38 @@ func (s sharing) data() any {
 		}
 		rows = append(rows, r)
 	}
-	all := map[string]any{"remote": s.remote, "live": s.live(), "connections": rows, "next": s.next}
+	all := s.earlier()
+	all["connections"], all["next"] = rows, s.next
 	if s.done != "" {
 		all["done"] = s.done
 	}
 	return all
 }
 
+// earlier are the keys of the earlier Python tool.
+func (s sharing) earlier() map[string]any {
+	p, socket, there := s.profile, "", false
+	if len(s.hosts) > 0 {
+		socket = s.hosts[0].Socket
+		there = exists(socket)
+	}
+	m := map[string]any{
+		"remote": p.Name, "remotes_config": s.config, "ssh_target": target(p), "host": text(p.Host), "user": text(p.User),
+		"base_dir": p.BaseDir, "batch_mode": p.BatchMode, "control_master": "auto", "control_path": text(socket),
+		"control_persist": span(p.ControlPersist), "multiplex_enabled": socket != "", "socket_exists": there,
+		"socket_live": s.live(), "live": s.live(), "recommendation": s.next,
+	}
+	if s.done != "" {
+		m["bootstrap_state"] = "existing"
+		if s.opened {
+			m["bootstrap_state"] = "started"
+		}
+	}
+	return m
+}
+
 func (s sharing) text(p *page, _ opt) {
-	p.fact("remote", shown(s.remote))
+	p.fact("remote", shown(s.profile.Name))
 	for _, h := range s.hosts {
 		s.connection(p, h)
 	}

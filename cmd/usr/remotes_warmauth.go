@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dnadesign-maintainers/usr/profiles"
 	"github.com/dnadesign-maintainers/usr/remote/shell"
 	"github.com/dnadesign-maintainers/usr/remote/ssh"
 )
@@ -16,6 +15,7 @@ const warmFor = 8 * time.Hour
 
 type remotesWarmAuthCmd struct {
 	remoteName
+	jsonFlag
 	Stop bool `help:"Close the connection that was kept."`
 }
 
@@ -26,7 +26,7 @@ func (c *remotesWarmAuthCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	s := sharing{remote: p.Name, here: p.Type == profiles.Local}
+	s := sharing{profile: p}
 	keep := cmp.Or(p.ControlPersist, warmFor)
 	var done []string
 	err = a.eachHost(p, func(t ssh.Target) error {
@@ -38,8 +38,7 @@ func (c *remotesWarmAuthCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	s.done = strings.Join(done, "; ")
-	s.now, s.next = a.env.now(), a.nextForSharing(s)
-	return a.show(s)
+	return a.showSharing(s, c.JSON)
 }
 
 // one opens or closes the connection to one host and says what it did.
@@ -58,6 +57,7 @@ func (c *remotesWarmAuthCmd) one(ctx context.Context, a *app, t ssh.Target, keep
 	}
 	found, opened, err := shell.Keep(ctx, t, a.reachOptions(), keep)
 	s.hosts = append(s.hosts, hostSharing{t.Host, found})
+	s.opened = s.opened || opened
 	if opened {
 		return "opened, and kept for " + spanText(keep) + " after its last use", err
 	}

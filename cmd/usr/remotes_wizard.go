@@ -9,13 +9,18 @@ import (
 )
 
 type remotesWizardCmd struct {
-	Name string `arg:"" optional:"" help:"Name of the new remote (default: the preset's)."`
+	NameArg string `arg:"" name:"name" optional:"" help:"Name of the remote (default: the preset's)."`
+	Name    string `name:"name" placeholder:"NAME" help:"The same as the argument."`
 	remoteFlags
 	Yes bool `short:"y" help:"Write without asking once more."`
 }
 
 // Run is called by kong. What flags give is not asked.
 func (c *remotesWizardCmd) Run(ctx context.Context, a *app) error {
+	if c.Name != "" && c.NameArg != "" && c.Name != c.NameArg {
+		return &usageError{why: "cannot tell the name: " + shown(c.NameArg) + " or " + shown(c.Name), hint: "give one of them"}
+	}
+	c.Name = orElse(c.Name, c.NameArg)
 	w := wizard{app: a, ctx: ctx, cmd: c}
 	if !a.env.canAsk() {
 		return w.unattended()
@@ -42,12 +47,21 @@ func (w wizard) unattended() error {
 			hint: "give NAME, --host and --base-dir (and --preset), or use `usr remotes add`",
 		}
 	}
-	return w.app.addRemote(r, preset, false)
+	e, err := w.app.prepareEdit(r, preset)
+	if err == nil && e.replaces() && !c.Yes {
+		err = w.app.approveEdit(w.ctx, e, false)
+	}
+	if err != nil {
+		return err
+	}
+	return w.app.carryOutEdit(e)
 }
 
+// attended asks, and says each thing once: notes before the questions, what will be written before the last of them.
 func (w wizard) attended() error {
 	c := w.cmd
-	if c.Preset == "" {
+	known, isKnown := w.known(c.Name)
+	if c.Preset == "" && !isKnown {
 		if err := w.askPreset(); err != nil {
 			return err
 		}
@@ -56,18 +70,74 @@ func (w wizard) attended() error {
 	if err != nil {
 		return err
 	}
+	for _, note := range preset.Notes {
+		fmt.Fprintf(w.app.env.stderr, "note: %s\n", note)
+	}
+	if c.Name == "" {
+		if err := w.ask("name of the remote", r.Name, &r.Name); err != nil {
+			return err
+		}
+		known, isKnown = w.known(r.Name)
+	}
+	if isKnown {
+		r = w.startFrom(known, r)
+	}
 	if err := w.complete(&r, preset); err != nil {
 		return err
 	}
-	f, err := w.app.editRemotes()
+	e, err := w.app.prepareEdit(r, preset)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w.app.env.stderr, "\n%s\n", safeLines(f.Render(r)))
-	if err := w.approve(f.Path()); err != nil {
+	if !c.Yes && e.verb() != unchanged {
+		if err := w.app.approveEdit(w.ctx, e, true); err != nil {
+			return err
+		}
+		e.said = true
+	}
+	return w.finish(e)
+}
+
+// known is the remote of a name that is there already: what nobody answers otherwise stays.
+func (w wizard) known(name string) (profiles.Remote, bool) {
+	f, err := w.app.editRemotes()
+	if err != nil || name == "" {
+		return profiles.Remote{}, false
+	}
+	r, _ := f.Remote(name)
+	return r, r.Name != ""
+}
+
+// startFrom takes what the flags say over what is known; a preset's host is an answer only where one was asked for.
+func (w wizard) startFrom(known, r profiles.Remote) profiles.Remote {
+	if w.cmd.Preset != "" {
+		known.Host = orElse(r.Host, known.Host)
+	}
+	w.cmd.fill(&known)
+	return known
+}
+
+// finish writes, and offers to try at once what was written.
+func (w wizard) finish(e pendingEdit) error {
+	a := w.app
+	offer := a.format != jsonFormat && !w.cmd.Yes
+	if offer {
+		e.next = ""
+	}
+	if err := a.carryOutEdit(e); err != nil || !offer {
 		return err
 	}
-	return w.app.addRemote(r, preset, false)
+	answer, err := a.ask(w.ctx, "Try it now with the doctor, which connects? [y/N] ")
+	if err != nil {
+		return err
+	}
+	if answer = strings.ToLower(answer); answer != "y" && answer != "yes" {
+		p := a.page(a.env.stderr)
+		p.line("later: " + a.command("remotes", "doctor", "--remote", e.remote.Name))
+		return p.flush()
+	}
+	a.doing.remote = e.remote.Name
+	return a.examine(w.ctx, e.remote, true)
 }
 
 func (w wizard) askPreset() error {
@@ -79,15 +149,7 @@ func (w wizard) askPreset() error {
 
 // complete asks for what is not known yet.
 func (w wizard) complete(r *profiles.Remote, preset profiles.Preset) error {
-	for _, note := range preset.Notes {
-		fmt.Fprintf(w.app.env.stderr, "note: %s\n", note)
-	}
 	c := w.cmd
-	if c.Name == "" {
-		if err := w.ask("name of the remote", r.Name, &r.Name); err != nil {
-			return err
-		}
-	}
 	if r.Type != profiles.Local && c.Host == "" && !c.TransferNode {
 		if err := w.need("host", r.Host, &r.Host); err != nil {
 			return err
@@ -127,16 +189,5 @@ func (w wizard) ask(what, offered string, to *string) error {
 	}
 	answer, err := w.app.ask(w.ctx, question+": ")
 	*to = orElse(answer, offered)
-	return err
-}
-
-func (w wizard) approve(path string) error {
-	if w.cmd.Yes {
-		return nil
-	}
-	answer, err := w.app.ask(w.ctx, "Write this to "+shown(path)+"? [Y/n] ")
-	if err == nil && strings.HasPrefix(strings.ToLower(answer), "n") {
-		return &declinedError{action: "add a remote", asked: true}
-	}
 	return err
 }

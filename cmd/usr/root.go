@@ -14,8 +14,11 @@ func (a *app) abs(path string) string {
 	return filepath.Join(a.env.dir, path)
 }
 
+// checkoutDatasets is where the datasets are in a checkout of dnadesign.
+const checkoutDatasets = "src/dnadesign/usr/datasets"
+
 // root finds the USR root: --root, else $DNADESIGN_USR_ROOT, else the nearest directory at or above the working
-// directory that holds registry.yaml.
+// directory that holds registry.yaml, else the datasets of the checkout that holds the working directory.
 func (a *app) root() (string, error) {
 	for _, given := range []string{a.cli.Root, a.env.getenv("DNADESIGN_USR_ROOT")} {
 		if given != "" {
@@ -25,9 +28,13 @@ func (a *app) root() (string, error) {
 	if found := registryAbove(a.env.dir); found != "" {
 		return found, nil
 	}
+	isCheckout := func(dir string) bool { return isDir(filepath.Join(dir, checkoutDatasets)) }
+	if dir := nearestAbove(a.env.dir, isCheckout); dir != "" {
+		return filepath.Join(dir, checkoutDatasets), nil
+	}
 	return "", &usageError{
-		why: "cannot find the USR root: no --root, no $DNADESIGN_USR_ROOT, and no registry.yaml at or above " +
-			shown(a.env.dir),
+		why: "cannot find the USR root: no --root, no $DNADESIGN_USR_ROOT, and no registry.yaml and no " +
+			checkoutDatasets + " at or above " + shown(a.env.dir),
 		hint: "give the root, as in `usr --root DIR …`, or export DNADESIGN_USR_ROOT=DIR",
 	}
 }
@@ -42,9 +49,18 @@ func datasetsOf(root string) string {
 
 // registryAbove is the nearest root at or above a directory, or "".
 func registryAbove(dir string) string {
+	dir = nearestAbove(dir, func(dir string) bool { return exists(filepath.Join(dir, "registry.yaml")) })
+	if dir == "" {
+		return ""
+	}
+	return datasetsOf(dir)
+}
+
+// nearestAbove is the nearest directory of a kind at or above dir, or "".
+func nearestAbove(dir string, is func(string) bool) string {
 	for {
-		if exists(filepath.Join(dir, "registry.yaml")) {
-			return datasetsOf(dir)
+		if is(dir) {
+			return dir
 		}
 		parent := filepath.Dir(dir)
 		if parent == dir {

@@ -101,7 +101,6 @@ func TestFailures(t *testing.T) {
 		code int
 		args []string
 	}{
-		"no command":           {codeUsage, nil},
 		"unknown command":      {codeUsage, []string{"pul"}},
 		"unknown flag":         {codeUsage, []string{"pull", "a", "cluster", "--frce"}},
 		"missing argument":     {codeUsage, []string{"pull", "a"}},
@@ -124,7 +123,11 @@ func TestFailures(t *testing.T) {
 		"file, relative place": {codeUsage, []string{"pull", "x.parquet", "cluster", "--remote-path", "y"}},
 		"file, glob place":     {codeUsage, []string{"pull", "x.parquet", "cluster", "--remote-path", "/y/*"}},
 		"audit is a directory": {codeUsage, []string{"diff", "a", "cluster", "--audit-json-out", "local"}},
-		"no audit directory":   {codeUsage, []string{"diff", "a", "cluster", "--audit-json-out", "no/x.json"}},
+		"no audit directory":   {codeUsage, []string{"diff", "a", "cluster", "--audit-json-out", "remotes.yaml/x.json"}},
+		"audit dir is a file":  {codeUsage, []string{"diff", "a", "cluster", "--audit-dir", "remotes.yaml"}},
+		"both ways":            {codeUsage, []string{"pull", "a", "cluster", "--verify-sidecars", "--no-verify-sidecars"}},
+		"relative base":        {codeUsage, []string{"diff", "a", "cluster", "--base-dir", "x"}},
+		"help of nothing":      {codeUsage, []string{"help", "pul"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
@@ -176,7 +179,7 @@ func TestHelpAndVersion(t *testing.T) {
 	stdout, _ = b.run(0, "--version")
 	wants(t, stdout, "usr ")
 	stdout, _ = b.run(0, "version", "--format", "json")
-	wants(t, stdout, `"ssh": "OpenSSH`, `"rsync": "rsync 3`)
+	wants(t, stdout, `"ssh": "OpenSSH`, `"rsync": "rsync 3`, `"commit": "`)
 }
 
 func TestModes(t *testing.T) {
@@ -208,6 +211,7 @@ func TestContradictions(t *testing.T) {
 	for _, flags := range []string{
 		"--verify-sidecars --primary-only", "--verify-sidecars --skip-snapshots",
 		"--verify-derived-hashes --primary-only", "--verify-derived-hashes --no-verify-sidecars",
+		"--verify-sidecars --no-verify-sidecars", "--no-verify-derived-hashes --verify-derived-hashes",
 	} {
 		_, stderr := newBench(t).run(codeUsage, append([]string{"pull", "x", "cluster"}, strings.Fields(flags)...)...)
 		wants(t, stderr, "they contradict each other")
@@ -220,7 +224,7 @@ func TestConfirm(t *testing.T) {
 	b.terminal = true
 	b.stdin = "n\n"
 	_, stderr := b.run(codeDeclined, "pull", "densegen/x", "cluster")
-	wants(t, stderr, "Go on? [y/N]", "records.parquet", "remote-only", "usr: hint:")
+	wants(t, stderr, "Pull densegen/x from cluster: +8 ~0 -0, 23 kB. Proceed? [y/N]", "records.parquet", "remote-only", "usr: hint:")
 	if exists(b.path("local", "densegen")) {
 		t.Error("a declined pull made a directory")
 	}
@@ -229,6 +233,9 @@ func TestConfirm(t *testing.T) {
 	b.stdin = "yes\n"
 	stdout, _ := b.run(0, "pull", "densegen/x", "cluster", "--color", "never")
 	wants(t, stdout, "state: TRANSFERRED", "─")
+	if strings.Contains(stdout, "meta.md") || !strings.HasSuffix(stdout, "state: TRANSFERRED, +8 ~0 -0, 23 kB\n") {
+		t.Errorf("the files are listed twice, or the state is not the last line:\n%s", stdout)
+	}
 	b.stdin = ""
 	stdout, _ = b.run(0, "pull", "densegen/x", "cluster", "--color", "never")
 	wants(t, stdout, "state: NO-OP")

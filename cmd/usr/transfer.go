@@ -15,12 +15,11 @@ func (a *app) transfer(ctx context.Context, d sync.Direction, args sidesArgs, co
 	if err := change.apply(&m); err != nil {
 		return err
 	}
-	m.StrictID = strict
 	if !change.Yes {
 		m.Confirm = func(r *sync.Report) error { return a.confirm(ctx, r) }
 	}
 	return a.carryOut(ctx, job{
-		action: string(d), args: args, flags: compare, modes: m, ofRemote: d == sync.Pull, flagForDatasets: flag,
+		action: string(d), args: args, flags: compare, modes: m, source: source(d), strict: strict, flagForDatasets: flag,
 		dataset: func(p *sync.Pair, id string) (*sync.Report, error) { return p.Transfer(ctx, id, d, m) },
 		file:    func(p *sync.Pair, s sync.FileSpec) (*sync.Report, error) { return p.File(ctx, s, d, m) },
 	})
@@ -32,7 +31,8 @@ type job struct {
 	args            sidesArgs
 	flags           compareFlags
 	modes           sync.Modes
-	ofRemote        bool   // globs are over the remote's ids
+	source          sides  // where DATASET is looked for
+	strict          bool   // a first pull needs the whole id
 	flagForDatasets string // a flag given that has no meaning for a file
 	dataset         func(*sync.Pair, string) (*sync.Report, error)
 	file            func(*sync.Pair, sync.FileSpec) (*sync.Report, error)
@@ -42,7 +42,7 @@ type job struct {
 // carryOut reads the DATASET argument, before anything is contacted and before the remotes file matters, and does
 // the job on what it means.
 func (a *app) carryOut(ctx context.Context, j job) error {
-	a.doing.action, a.doing.remote = j.action, j.args.Remote
+	a.doing.action, a.doing.remote, a.doing.flags = j.action, j.args.Remote, j.flags
 	s, err := a.subject(j.args.Dataset)
 	if err != nil {
 		return err
@@ -50,7 +50,7 @@ func (a *app) carryOut(ctx context.Context, j job) error {
 	if err := j.check(s); err != nil {
 		return err
 	}
-	if err := a.openAudit(j.flags.AuditJSONOut); err != nil {
+	if err := a.openAudits(j.flags.auditFlags, s); err != nil {
 		return err
 	}
 	switch {
@@ -86,7 +86,7 @@ func (a *app) doOne(ctx context.Context, j job, s subject) error {
 		return err
 	}
 	defer p.Close()
-	r, err := j.dataset(p, s.id)
+	r, err := a.doNamed(ctx, p, j, s)
 	if err != nil {
 		return err
 	}

@@ -8,15 +8,15 @@ import (
 
 type verifyCmd struct {
 	sidesArgs
-	AuditJSONOut string `name:"audit-json-out" placeholder:"FILE" help:"Write the audit as JSON to FILE as well."`
+	auditFlags
 	placeFlags
 }
 
 // Run is called by kong.
 func (c *verifyCmd) Run(ctx context.Context, a *app) error {
-	flags := compareFlags{AuditJSONOut: c.AuditJSONOut, placeFlags: c.placeFlags}
+	flags := compareFlags{auditFlags: c.auditFlags, placeFlags: c.placeFlags}
 	m := sync.Modes{Primary: sync.ByHash, Sidecars: true, ContentHashes: true, Rehash: true}
-	j := job{action: "verify", args: c.sidesArgs, flags: flags, modes: m, ofRemote: true, drift: true}
+	j := job{action: "verify", args: c.sidesArgs, flags: flags, modes: m, source: eitherSide, drift: true}
 	j.dataset = func(p *sync.Pair, id string) (*sync.Report, error) { return p.Verify(ctx, id, m) }
 	j.file = func(p *sync.Pair, s sync.FileSpec) (*sync.Report, error) {
 		r, err := p.File(ctx, s, "", m) // which keeps no hashes

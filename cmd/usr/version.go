@@ -11,8 +11,8 @@ import (
 	"github.com/dnadesign-maintainers/usr/remote/rsync"
 )
 
-// version is set by the build: -ldflags "-X main.version=1.2.3".
-var version = ""
+// version and commit are set by a release: -ldflags "-X main.version=1.2.3 -X main.commit=…".
+var version, commit string
 
 // programVersion is the version of the build, else that of the module or of the revision it was built from.
 func programVersion() string {
@@ -26,11 +26,33 @@ func programVersion() string {
 	return info.Main.Version
 }
 
+// programCommit is the commit that the program was built from, as far as the build knows it.
+func programCommit() string {
+	if commit != "" {
+		return commit
+	}
+	revision, modified := "", ""
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			switch {
+			case s.Key == "vcs.revision":
+				revision = s.Value
+			case s.Key == "vcs.modified" && s.Value == "true":
+				modified = ", with changes"
+			}
+		}
+	}
+	if revision == "" {
+		return "unknown"
+	}
+	return revision + modified
+}
+
 type versionCmd struct{}
 
 // Run is called by kong.
 func (c *versionCmd) Run(ctx context.Context, a *app) error {
-	v := versions{{"usr", programVersion()}, {"go", runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH}}
+	v := versions{{"usr", programVersion()}, {"commit", programCommit()}, {"go", runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH}}
 	v = append(v, tool{"ssh", firstLineOf(ctx, "ssh", "-V")}, tool{"rsync", rsyncVersion(ctx)},
 		tool{"flock", firstLineOf(ctx, "flock", "--version")})
 	return a.show(v)

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/dnadesign-maintainers/usr/profiles"
+	"github.com/dnadesign-maintainers/usr/sync"
+)
+
+// sides says where the DATASET of a command is looked for.
+type sides int
+
+const (
+	hereOnly sides = iota
+	thereOnly
+	eitherSide
+)
+
+// source is where the data of a transfer comes from.
+func source(d sync.Direction) sides {
+	if d == sync.Pull {
+		return thereOnly
+	}
+	return hereOnly
+}
+
+// name is how messages call them.
+func (s sides) name(remote string) string {
+	switch s {
+	case hereOnly:
+		return here
+	case thereOnly:
+		return remote
+	}
+	return "either side"
+}
+
+// ids lists the datasets there, each once.
+func (s sides) ids(ctx context.Context, p *sync.Pair) ([]string, error) {
+	var all []string
+	for _, ofRemote := range []bool{false, true} {
+		if (ofRemote && s == hereOnly) || (!ofRemote && s == thereOnly) {
+			continue
+		}
+		ids, err := p.IDs(ctx, ofRemote)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, ids...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all), nil
+}
+
+// doNamed does a job on the dataset of an id. What exists as written comes first; where nothing does, the id may be the
+// last name of exactly one.
+func (a *app) doNamed(ctx context.Context, p *sync.Pair, j job, s subject) (*sync.Report, error) {
+	r, err := j.dataset(p, s.id)
+	if !j.absent(s, err) {
+		return r, err
+	}
+	ids, lerr := j.source.ids(ctx, p)
+	if lerr != nil {
+		return nil, err // which says enough
+	}
+	id, lerr := j.lastName(s, ids)
+	if lerr != nil || id == "" {
+		a.doing.nearest = profiles.Nearest(s.id, ids)
+		return nil, cmp.Or(lerr, err)
+	}
+	a.doing.dataset = id
+	return j.dataset(p, id)
+}
+
+// absent: there is nothing of that id where it was looked for, nor here, where it would be meant as written.
+func (j job) absent(s subject, err error) bool {
+	var missing *sync.MissingError
+	var noUndo *sync.NothingToUndoError
+	return (errors.As(err, &missing) || errors.As(err, &noUndo)) && !isRegular(primaryOf(s.root, s.id))
+}
+
+func primaryOf(root, id string) string { return filepath.Join(root, id, "records.parquet") }
+
+// lastName is the one id that ends in the name given, "" if none does.
+func (j job) lastName(s subject, ids []string) (string, error) {
+	if strings.Contains(s.id, "/") {
+		return "", nil
+	}
+	found := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return path.Base(id) != s.id })
+	switch {
+	case len(found) == 0 || found[0] == s.id:
+		return "", nil
+	case len(found) > 1:
+		return "", &usageError{
+			why:  "cannot tell which dataset " + shown(s.id) + " means: " + strings.Join(found, ", "),
+			hint: "name one of them by its whole id",
+		}
+	case j.strict && !isRegular(primaryOf(s.root, found[0])):
+		return "", &usageError{
+			why:  "cannot take " + shown(s.id) + " for " + shown(found[0]) + ": with --strict-bootstrap-id a first pull needs the whole id",
+			hint: "name it by its whole id",
+		}
+	}
+	return found[0], nil
+}
