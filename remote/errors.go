@@ -84,7 +84,7 @@ func (e *NoiseError) Error() string {
 }
 
 // Error is a request that the remote shell carried out and that failed there. It unwraps to fs.ErrNotExist,
-// fs.ErrExist, fs.ErrPermission, syscall.ENOSPC or syscall.EDQUOT where the remote's words say so.
+// fs.ErrExist, fs.ErrPermission, syscall.ENOSPC, syscall.EDQUOT or syscall.EXDEV where the remote's words say so.
 type Error struct {
 	Do     string // what was to be done, such as "list /data/x"
 	Detail string // the remote's own words, escaped, lines joined by "; "
@@ -106,6 +106,7 @@ func systemError(text string) error {
 		{"Permission denied", fs.ErrPermission},
 		{"Operation not permitted", fs.ErrPermission},
 		{"File exists", fs.ErrExist},
+		{"ross-device link", syscall.EXDEV},
 		{"No such file", fs.ErrNotExist},
 		{"Directory nonexistent", fs.ErrNotExist},
 	} {

@@ -1,6 +1,10 @@
 package remote
 
-import "github.com/dnadesign-maintainers/usr/verify"
+import (
+	"time"
+
+	"github.com/dnadesign-maintainers/usr/verify"
+)
 
 // Endpoint says how rsync reaches the paths of one host.
 type Endpoint struct {
@@ -41,11 +45,15 @@ type Survey struct {
 
 // Promotion says what is to take whose place: the staged tree of a run that of Live. Its steps, each of which recovery
 // can finish or undo:
-//  1. hard-link the carry paths (runtime and ignored files) from live into tree;
+//  1. hard-link the carry paths (runtime and ignored files) from live into tree, but never .events.lock, which may not have
+//     a second name;
 //  2. write the journal (name=value lines: run, live, and the inode number of tree) and make it durable;
-//  3. exchange live and tree in one step; where that cannot be had rename live to S/stage/KEY/RUN/old and tree to
-//     live; where live does not exist rename tree to live, failing if it appeared meanwhile;
-//  4. move every file of copies/ over its namesake in the old tree;
+//  3. under live/.events.lock append what its log gained to the staged one; exchange live and tree in one step; where
+//     that cannot be had rename live to S/stage/KEY/RUN/old and tree to live, and what another program put there in
+//     between, unless it is a dataset, to S/stage/KEY/RUN/stub.N; rename .events.lock from the old tree into live; where
+//     live does not exist rename tree to live, failing if it appeared meanwhile;
+//  4. remove the lock files of the old tree, with a symbolic link to live's in place of .usr.lock; append the event lines
+//     of stub.N to those of live and rename it to aside.N; move every file of copies/ over its namesake in the old tree;
 //  5. rename the run directory to S/generations/KEY/RUN (old tree as tree/), or remove it where keep is false
 //     or nothing was replaced.
 //
@@ -57,6 +65,9 @@ type Promotion struct {
 	Keep       bool     // the old tree becomes a generation
 	Info       string   // one line of JSON that is kept as S/generations/KEY/RUN/info
 	NoExchange bool     // do as on a file system without exchange
+
+	LogSize     int64         // of .events.log when it was listed: what it gained since follows in the new one; negative: it stays behind
+	LockTimeout time.Duration // for .events.lock
 }
 
 // Placement is a file that CopyAs copies.

@@ -3,9 +3,13 @@ package sync
 import (
 	"context"
 	"errors"
+	"path"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/verify"
 )
 
 // claim is the run lock of a dataset on one side, which only take makes. Its holder alone stages and promotes there.
@@ -141,13 +145,38 @@ func (c *command) settleDead(ctx context.Context, s side) (found bool, err error
 	if err != nil || r.Run == "" {
 		return false, err
 	}
-	outcome := "the old content stands"
-	if r.Forward {
-		outcome = "finished it"
+	what, keep, err := c.outcome(ctx, s, r)
+	if err != nil {
+		return true, err
 	}
-	c.warn("%s: an earlier run (%s) was stopped while it switched trees: %s", s.Name(), r.Run, outcome)
+	c.warn("%s: an earlier run (%s) was stopped while it switched trees: %s", s.Name(), r.Run, what)
 	if err = c.store.settleRun(c.id, r.Run, r.Forward); err == nil {
-		err = c.prune(ctx, s, c.o.KeepGenerations)
+		err = c.prune(ctx, s, keep)
 	}
 	return true, err
+}
+
+// outcome is what a recovery came to, and how many generations are to be kept after it. One of the run that did not go
+// forward is what was there before another program made a dataset in its place: nothing else has it.
+func (c *command) outcome(ctx context.Context, s side, r remote.Recovered) (what string, keep int, err error) {
+	kept, err := s.Generations(ctx, c.key)
+	if err != nil {
+		return "", 0, err
+	}
+	i := slices.IndexFunc(kept, func(g remote.Generation) bool { return g.Run == r.Run })
+	keep = c.o.KeepGenerations
+	switch {
+	case !r.Forward && i >= 0:
+		return "another program had made a dataset in its place: that stands, and the old content is the generation " + r.Run, max(keep, i+1), nil
+	case !r.Forward:
+		return "the old content stands", keep, nil
+	case i < 0:
+		return "finished it", keep, nil
+	}
+	aside := false
+	err = s.Walk(ctx, path.Dir(kept[i].Tree), func(e verify.Entry) { aside = aside || strings.HasPrefix(e.Path, asidePrefix) })
+	if aside {
+		return "finished it; what another program had made in its place is kept in " + path.Dir(kept[i].Tree) + ", its event lines follow in the log", keep, err
+	}
+	return "finished it", keep, err
 }

@@ -38,6 +38,7 @@ func (c *command) compare(ctx context.Context, v view, d Direction) (p *plan, er
 		h := relate(v, base, order, levels, v.how.modes.inScope)
 		p = planCopy(v, towards(d, h.relation), h)
 		p.base = base
+		c.fallBack(ctx, p)
 		return nil
 	})
 	return p, err

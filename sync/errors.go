@@ -85,13 +85,14 @@ func (e *SpaceError) Error() string {
 	return fmt.Sprintf("cannot stage on %s: %d %s needed, %d free", e.Side, e.Need, e.Unit, e.Free)
 }
 
-// DeviceError means that stage and dataset are on different file systems, so that no rename can join them.
+// DeviceError means that stage and dataset are on different file systems, mounts or layers, so that no rename can join
+// them.
 type DeviceError struct {
 	Side, Live, State string
 }
 
 func (e *DeviceError) Error() string {
-	return fmt.Sprintf("cannot stage for %s on %s: it is on another file system than %s", strconv.Quote(e.Live), e.Side, strconv.Quote(e.State))
+	return fmt.Sprintf("cannot stage for %s on %s: it is on another file system or mount than %s", strconv.Quote(e.Live), e.Side, strconv.Quote(e.State))
 }
 
 // InterruptedError means that the line was lost; what has arrived is kept for the next run.

@@ -35,6 +35,9 @@ func TestMain(m *testing.M) {
 	if text := os.Getenv(jobVariable); text != "" {
 		os.Exit(work(text))
 	}
+	if spec := os.Getenv(writerVariable); spec != "" {
+		os.Exit(appendEvents(spec))
+	}
 	os.Exit(m.Run())
 }
 

@@ -96,12 +96,14 @@ func TestFaultWiderThanAgreed(t *testing.T) {
 // warning.
 func TestFaultPromotedIsTransferred(t *testing.T) {
 	everyWay(t, func(t *testing.T, d sync.Direction, ssh bool) {
-		r := newRig(t, d)
+		r := emptyRig(t, d)
 		if ssh {
 			r.overSSH(remotetest.Options{})
 		}
-		r.write(r.src(), 2)
-		r.transferred()
+		for v := 1; v <= 2; v++ {
+			r.write(r.src(), v)
+			r.transferred()
+		}
 		kept, err := filepath.Glob(r.state("generations", faultKey, "*"))
 		r.must(err)
 		if len(kept) != 1 {
@@ -139,8 +141,10 @@ func TestFaultPromotedIsTransferred(t *testing.T) {
 // whose answer was lost is reported as what it was.
 func TestFaultRetryCounts(t *testing.T) {
 	both(t, func(t *testing.T, d sync.Direction) {
-		r := newRig(t, d)
+		r := emptyRig(t, d)
 		relay := r.overRelay(0)
+		r.write(r.src(), 1)
+		r.transferred()
 		for _, step := range []sync.Step{sync.StepVerify, sync.StepPromote} {
 			v := map[sync.Step]int{sync.StepVerify: 2, sync.StepPromote: 3}[step]
 			r.write(r.src(), v)
@@ -174,7 +178,8 @@ func TestFaultRetryCounts(t *testing.T) {
 // TestFaultLocalErrorKeepsTheLine: what goes wrong here with one dataset ends neither the request that is under way on
 // the shared connection nor the connection, so that the next dataset has it.
 func TestFaultLocalErrorKeepsTheLine(t *testing.T) {
-	r := newRig(t, sync.Pull)
+	r := emptyRig(t, sync.Pull)
+	r.write(r.src(), 1)
 	bin := r.TempDir() // a listing that is under way when this side fails
 	r.must(remotetest.Shim(bin, "find", "sleep 1\nexec "+remotetest.Real("find")+" \"$@\""))
 	r.overSSH(remotetest.Options{Env: map[string]string{"PATH": bin + ":" + os.Getenv("PATH")}})

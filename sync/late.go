@@ -1,9 +1,13 @@
 package sync
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"io/fs"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/dnadesign-maintainers/usr/verify"
 )
@@ -13,6 +17,8 @@ type late struct {
 	added   []string // new files
 	changed []string // other files under old names, where the transfer kept what was there
 	clashes []string // changes to files that the transfer replaced, or in place
+	gap     []string // files, below the run directory, of what another program made while there was no dataset
+	grew    bool     // the log that the transfer replaced has got more lines, which follow in live
 }
 
 // carryIn looks once more at the old tree: a writer that takes no lock may have changed it after it was listed. What
@@ -24,11 +30,16 @@ func (c *command) carryIn(ctx context.Context, t *proven) {
 		return
 	}
 	dst, live := t.dst, p.dst.survey.Live
-	tree := statePath(dst, "generations", c.key, t.run, "tree")
-	l, err := lateChanges(ctx, p, tree)
+	run := statePath(dst, "generations", c.key, t.run)
+	tree := run + "/tree"
+	l, err := t.lateChanges(ctx, run)
 	if err != nil {
-		c.warn("cannot look for late changes in %s: %v", tree, err)
+		c.warn("cannot look for late changes in %s: %v", run, err)
 		return
+	}
+	c.carryGap(ctx, l, run, live, dst)
+	if l.grew {
+		c.warn("%s: %s got lines during the switch; they follow in the new one", dst.Name(), list([]string{eventsPath}))
 	}
 	for _, file := range l.added {
 		if err := dst.MoveIn(ctx, tree, live, file); err != nil {
@@ -45,7 +56,26 @@ func (c *command) carryIn(ctx context.Context, t *proven) {
 		c.warn("%s: %s was replaced without the lock during the switch; the late version is carried into the new tree", dst.Name(), list([]string{file}))
 	}
 	if len(l.clashes) > 0 {
-		c.warn("%s: %s changed without the lock during the switch; the late version is kept in %s", dst.Name(), list(l.clashes), path.Dir(tree))
+		c.warn("%s: %s changed without the lock during the switch; the late version is kept in %s", dst.Name(), list(l.clashes), run)
+	}
+}
+
+// carryGap reports what another program made in the moment between two renames, and carries its files into live. Its
+// event lines are there already.
+func (c *command) carryGap(ctx context.Context, l late, run, live string, dst side) {
+	if len(l.gap) == 0 {
+		return
+	}
+	var left []string
+	for _, file := range l.gap {
+		aside, rel, _ := strings.Cut(file, "/")
+		if rel != "" && rel != eventsPath && dst.MoveIn(ctx, run+"/"+aside, live, rel) != nil {
+			left = append(left, file)
+		}
+	}
+	c.warn("%s: another program made %s anew in the moment of the switch; what it wrote there is carried into the new tree", dst.Name(), live)
+	if len(left) > 0 {
+		c.warn("%s: but for %s, which is kept in %s", dst.Name(), list(left), run)
 	}
 }
 
@@ -53,16 +83,28 @@ func (c *command) carryIn(ctx context.Context, t *proven) {
 // has copies.
 func replaced(o, was *verify.Entry) bool { return o.Ino != was.Ino && !was.Class.InPlace() }
 
-// lateChanges lists what the old tree has become since it was listed as live.
-func lateChanges(ctx context.Context, p *plan, tree string) (l late, err error) {
+// lateChanges lists what the old tree has become since it was listed as live, and what was moved aside.
+func (t *proven) lateChanges(ctx context.Context, run string) (l late, err error) {
+	p := t.plan
 	carried := map[string]bool{}
 	for _, file := range p.dst.carry {
 		carried[file] = true
 	}
-	err = p.dst.side.Walk(ctx, tree, func(o verify.Entry) {
+	var log *verify.Entry
+	err = p.dst.side.Walk(ctx, run, func(o verify.Entry) {
+		file, kept := strings.CutPrefix(o.Path, "tree/")
+		if !kept {
+			if strings.HasPrefix(o.Path, asidePrefix) && o.Kind == verify.File {
+				l.gap = append(l.gap, o.Path)
+			}
+			return
+		}
+		o.Path = file
 		was, it := p.dst.files.Find(o.Path), p.find(o.Path)
 		switch {
 		case o.Kind != verify.File || carried[o.Path]:
+		case o.Path == eventsPath && !p.how.modes.Force && (was == nil || o.Size > was.Size):
+			log = &o
 		case was == nil && path.Base(o.Path) != lockFile:
 			l.added = append(l.added, o.Path)
 		case was == nil || (o.Size == was.Size && o.Mtime == was.Mtime && (verify.Unique(was.Mtime, p.dst.survey.Now) || !replaced(&o, was))):
@@ -72,9 +114,37 @@ func lateChanges(ctx context.Context, p *plan, tree string) (l late, err error) 
 			l.clashes = append(l.clashes, o.Path)
 		}
 	})
-	for _, paths := range []*[]string{&l.added, &l.changed, &l.clashes} {
+	if err == nil && log != nil {
+		l.grew, err = t.followed(ctx, run, log)
+		if err == nil && !l.grew {
+			l.clashes = append(l.clashes, eventsPath)
+		}
+	}
+	for _, paths := range []*[]string{&l.added, &l.changed, &l.clashes, &l.gap} {
 		slices.Sort(*paths)
 		*paths = slices.Compact(*paths) // a walk may report a name twice
 	}
 	return l, err
+}
+
+// followed reports whether what the old log got since it was listed follows what was staged in live.
+func (t *proven) followed(ctx context.Context, run string, log *verify.Entry) (bool, error) {
+	p := t.plan
+	var before, staged int64
+	if was := p.dst.files.Find(eventsPath); was != nil {
+		before = was.Size
+	}
+	if e := t.files.Find(eventsPath); e != nil {
+		staged = e.Size
+	}
+	side, n := p.dst.side, log.Size-before
+	late, err := side.ReadRange(ctx, run+"/tree/"+eventsPath, before, n)
+	if err != nil {
+		return false, err
+	}
+	there, err := side.ReadRange(ctx, p.dst.survey.Live+"/"+eventsPath, staged, n+1)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return bytes.HasPrefix(bytes.TrimPrefix(there, []byte{'\n'}), late), err
 }

@@ -139,6 +139,9 @@ func tryLock(path string) (l *fileLock, holder func() string, err error) {
 // openLock falls back to reading: flock(2) on a local file system does not mind, and the lock file of a
 // shared dataset may be another user's.
 func openLock(path string) (*os.File, error) {
+	if err := makeLock(path); err != nil {
+		return nil, err
+	}
 	f, err := openPlain(path, os.O_RDWR|os.O_CREATE, 0o666)
 	if !errors.Is(err, fs.ErrPermission) && !errors.Is(err, unix.EROFS) {
 		return f, err
@@ -148,6 +151,25 @@ func openLock(path string) (*os.File, error) {
 		return nil, fmt.Errorf("%w: %w", errUnlockable, err)
 	}
 	return f, nil
+}
+
+// makeLock makes a lock file that is not there. Where its group writes to the directory it is to write to the file, too.
+// What cannot be made shows when it is opened.
+func makeLock(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	dir, err := stat(filepath.Dir(path))
+	if err != nil || dir.Mode&0o020 == 0 {
+		return err
+	}
+	st, err := stat(path)
+	if err != nil {
+		return err
+	}
+	return giveDir(path, uint32(st.Mode)|0o060, dir.Gid)
 }
 
 func flock(f *os.File, how int) error {

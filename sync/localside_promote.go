@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -17,10 +18,10 @@ import (
 func (s *localSide) Promote(ctx context.Context, p remote.Promotion) error {
 	replaces, err := s.mayPromote(ctx, p)
 	if err == nil {
-		err = s.promote(p, replaces)
+		err = s.promote(ctx, p, replaces)
 	}
 	if err != nil {
-		return fmt.Errorf("cannot promote %s: %w", p.Live, err)
+		return lockError("promote "+p.Live, err)
 	}
 	return nil
 }
@@ -52,12 +53,14 @@ func (s *localSide) mayPromote(ctx context.Context, p remote.Promotion) (replace
 	return true, s.Locked(ctx)
 }
 
-// promote is not to be cancelled: it takes milliseconds, and half of it is work for Recover.
-func (s *localSide) promote(p remote.Promotion, replaces bool) error {
+// promote is not to be cancelled but while it waits for the lock of the events: it takes milliseconds, and half of it is
+// work for Recover.
+func (s *localSide) promote(ctx context.Context, p remote.Promotion, replaces bool) error {
 	run := s.runPath(p.Key, p.Run)
 	tree := filepath.Join(run, "tree")
 	if replaces {
-		if err := carryInto(p.Live, tree, append([]string{lockFile}, p.Carry...)); err != nil {
+		carry := slices.DeleteFunc(slices.Clone(p.Carry), func(path string) bool { return path == eventsLock })
+		if err := carryInto(p.Live, tree, append(carry, lockFile)); err != nil {
 			return err
 		}
 	}
@@ -72,8 +75,11 @@ func (s *localSide) promote(p remote.Promotion, replaces bool) error {
 	if err := s.writeJournal(p.Key, j); err != nil {
 		return err
 	}
-	if err := s.switchTrees(p, replaces); err != nil {
-		return errors.Join(err, s.forget(p.Key, j))
+	if err := s.switchTrees(ctx, p, j); err != nil {
+		if ferr := s.forget(p.Key, j); ferr != nil {
+			err = errors.Join(err, ferr)
+		}
+		return err
 	}
 	return s.finish(p.Key, j)
 }
@@ -108,42 +114,6 @@ func carryInto(live, tree string, paths []string) error {
 	return nil
 }
 
-// switchTrees is step 3.
-func (s *localSide) switchTrees(p remote.Promotion, replaces bool) error {
-	run := s.runPath(p.Key, p.Run)
-	tree, parent := filepath.Join(run, "tree"), filepath.Dir(p.Live)
-	var err error
-	switch {
-	case !replaces:
-		if err = os.MkdirAll(parent, 0o777); err == nil {
-			err = renameNew(tree, p.Live)
-		}
-	case p.NoExchange:
-		err = renameTwice(run, p.Live)
-	default:
-		if err = exchange(tree, p.Live); notSupported(err) {
-			err = renameTwice(run, p.Live)
-		}
-	}
-	if err != nil {
-		return err
-	}
-	return syncDirs(parent, run)
-}
-
-// renameTwice leaves a moment without live. What another program puts there in that moment is not overwritten.
-func renameTwice(run, live string) error {
-	tree, old := filepath.Join(run, "tree"), filepath.Join(run, "old")
-	if err := renameNew(live, old); err != nil {
-		return err
-	}
-	err := renameNew(tree, live)
-	if err != nil {
-		err = errors.Join(err, renameNew(old, live))
-	}
-	return err
-}
-
 func notSupported(err error) bool {
 	for _, no := range []error{unix.EINVAL, unix.ENOSYS, unix.ENOTSUP, unix.EOPNOTSUPP} {
 		if errors.Is(err, no) {
@@ -176,6 +146,14 @@ func (s *localSide) finish(key string, j journal) error {
 		if err := renameNew(old, tree); err != nil {
 			return err
 		}
+	}
+	if _, err := os.Lstat(tree); err == nil {
+		if err := shedLocks(tree, j.live); err != nil {
+			return err
+		}
+	}
+	if err := s.takeStubs(key, j); err != nil {
+		return err
 	}
 	// Without an old tree (it was deleted, or never was) the copies alone are no generation.
 	if _, err := os.Lstat(tree); errors.Is(err, fs.ErrNotExist) || !j.replaces || !j.keep {

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/dnadesign-maintainers/usr/remote"
 )
 
@@ -64,6 +66,9 @@ func (s *localSide) Recover(ctx context.Context, key string) (remote.Recovered, 
 	if err == nil {
 		r, err = s.recover(key)
 	}
+	if err == nil {
+		err = s.heal(key)
+	}
 	if err != nil {
 		return r, fmt.Errorf("cannot recover %s on %s: %w", key, s.name, err)
 	}
@@ -104,8 +109,10 @@ func (s *localSide) restore(key string, j journal) (forward bool, err error) {
 	switch {
 	case now == j.inode:
 		return true, nil
-	case now != 0 && old != 0: // another program made live between the two renames
+	case now != 0 && old != 0 && (hasPrimary(j.live) || tree != j.inode): // another dataset was made between the two renames
 		return false, s.keepOld(key, j.run)
+	case now != 0 && old != 0:
+		return true, s.fillGap(key, j)
 	case now != 0 || !j.replaces:
 		return false, nil
 	case tree == j.inode:
@@ -113,6 +120,11 @@ func (s *localSide) restore(key string, j journal) (forward bool, err error) {
 	case old != 0:
 		return false, moveDurably(filepath.Join(run, "old"), j.live)
 	case tree != 0: // exchanged, and then the new tree was deleted
+		if st, err := lstat(filepath.Join(run, "tree", lockFile)); err == nil && uint32(st.Mode)&unix.S_IFMT == unix.S_IFLNK {
+			if err := drop(filepath.Join(run, "tree"), lockFile); err != nil {
+				return false, err
+			}
+		}
 		return false, moveDurably(filepath.Join(run, "tree"), j.live)
 	}
 	return false, nil
@@ -127,7 +139,10 @@ func (s *localSide) keepOld(key, run string) error {
 	if err := os.Rename(filepath.Join(s.runPath(key, run), "info"), filepath.Join(dir, "info")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return moveDurably(filepath.Join(s.runPath(key, run), "old"), filepath.Join(dir, "tree"))
+	if err := moveDurably(filepath.Join(s.runPath(key, run), "old"), filepath.Join(dir, "tree")); err != nil {
+		return err
+	}
+	return dropLockFiles(filepath.Join(dir, "tree"))
 }
 
 func moveDurably(from, to string) error {

@@ -320,6 +320,7 @@ func (d ownDir) subdirs(take func(string) bool) (names []string, err error) {
 
 var (
 	runName     = regexp.MustCompile(`^[0-9]{8}T[0-9]{6}\.[0-9]{6}Z-[0-9a-f]{6}$`)
+	stubName    = regexp.MustCompile(`^(stub|aside)\.[0-9]+$`)
 	partialName = regexp.MustCompile(`^partial(\.[0-9]+)?$`)
 )
 
@@ -327,7 +328,7 @@ var (
 func isRun(name string) bool { return runName.MatchString(name) }
 
 // runParts are all the names that are made in the directory of a run. What else is there stays.
-var runParts = []string{"tree", "gone", "old", "copies", "info", "info" + newSuffix, "aside"}
+var runParts = []string{"tree", "gone", "old", "copies", "info", "info" + newSuffix, "aside", "lock"}
 
 // erase removes a name of d and what is below, also through directories without write permission. Links go, and are
 // not followed.
@@ -367,7 +368,11 @@ func (d ownDir) dropRun(run string) error {
 	if err := dir.Rename("tree", "gone"); ignoreMissing(err) != nil {
 		return err
 	}
-	for _, part := range runParts {
+	stubs, err := dir.subdirs(stubName.MatchString)
+	if err != nil {
+		return err
+	}
+	for _, part := range append(stubs, runParts...) {
 		if err := dir.erase(part); err != nil {
 			return err
 		}

@@ -20,16 +20,17 @@ const (
 
 // snapshot is one side's dataset as one listing showed it.
 type snapshot struct {
-	side   side
-	survey *remote.Survey
-	files  verify.Manifest // of the synchronized classes
-	dirs   verify.Manifest // of the synchronized classes
-	carry  []string        // runtime and ignored entries, which stay where they are
-	unsafe []string        // entries that are never transferred, with their kind
-	cached int             // entries in the cache, and how many of them gave a digest
-	learnt int
-	single bool            // of one file alone (FILE mode)
-	kept   *generationInfo // of a kept tree, which is never locked and never cached; nil for a live dataset
+	side    side
+	survey  *remote.Survey
+	files   verify.Manifest // of the synchronized classes
+	dirs    verify.Manifest // of the synchronized classes
+	carry   []string        // runtime and ignored entries, which stay where they are
+	unsafe  []string        // entries that are never transferred, with their kind
+	planted []string        // what lies in the place of a lock file, with its kind
+	cached  int             // entries in the cache, and how many of them gave a digest
+	learnt  int
+	single  bool            // of one file alone (FILE mode)
+	kept    *generationInfo // of a kept tree, which is never locked and never cached; nil for a live dataset
 }
 
 // present reports whether the directory is a dataset.
@@ -157,7 +158,7 @@ func (s *snapshot) shows(e *verify.Entry) bool {
 func (s *snapshot) add(e verify.Entry) {
 	switch {
 	case e.Kind != verify.File && (e.Path == lockFile || e.Path == ".events.lock"): // whoever locks it would follow it
-		s.unsafe = append(s.unsafe, e.Path+" ("+kindName(e.Kind)+")")
+		s.planted = append(s.planted, e.Path+" ("+kindName(e.Kind)+")")
 	case !e.Class.Synced():
 		s.carry = append(s.carry, e.Path)
 	case e.Kind == verify.File:
@@ -173,6 +174,8 @@ func kindName(k verify.Kind) string {
 	switch k {
 	case verify.Symlink:
 		return "symlink"
+	case verify.Directory:
+		return "directory"
 	case verify.Fifo:
 		return "fifo"
 	case verify.Socket:

@@ -216,6 +216,11 @@ func (p *plan) allowed() error {
 	if !p.src.present() {
 		return &MissingError{Side: p.src.side.Name(), Path: p.src.survey.Live, NoPrimary: p.src.survey.Exists}
 	}
+	for _, s := range []*snapshot{p.src, p.dst} {
+		if len(s.planted) > 0 && len(p.changes) > 0 {
+			return &UnsafeError{Side: s.side.Name(), Paths: s.planted}
+		}
+	}
 	if len(p.src.unsafe) > 0 {
 		return &UnsafeError{Side: p.src.side.Name(), Paths: p.src.unsafe}
 	}

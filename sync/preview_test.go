@@ -168,7 +168,7 @@ func (p *pairOfTrees) log(root string) {
 func (p *pairOfTrees) file(root string) string {
 	var paths []string
 	for rel := range p.everything(root) {
-		if rel != "records.parquet" && rel != ".events.log" && !strings.HasPrefix(filepath.Base(rel), ".usr.") {
+		if rel != "records.parquet" && rel != ".events.log" && !strings.HasPrefix(filepath.Base(rel), ".usr.") && rel != ".events.lock" {
 			paths = append(paths, rel)
 		}
 	}

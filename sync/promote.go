@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/dnadesign-maintainers/usr/remote"
@@ -46,8 +48,10 @@ func (c *command) promote(ctx context.Context, d deed, claim *claim, l *locks, t
 		if err := l.stand(ctx); err != nil {
 			return err
 		}
-		return claim.dst.Promote(ctx, remote.Promotion{Key: c.key, Run: t.run, Live: t.plan.dst.survey.Live,
-			Carry: t.plan.dst.carry, Keep: true, Info: string(line), NoExchange: c.o.NoExchange})
+		err := claim.dst.Promote(ctx, remote.Promotion{Key: c.key, Run: t.run, Live: t.plan.dst.survey.Live,
+			Carry: t.plan.dst.carry, Keep: true, Info: string(line), NoExchange: c.o.NoExchange,
+			LogSize: t.logSize(), LockTimeout: c.lockTimeout()})
+		return crossDevice(t.plan, err)
 	})
 }
 
@@ -105,4 +109,23 @@ func stamps(m verify.Manifest) string {
 		fmt.Fprintf(sum, "%d %d %s\x00", m[i].Size, m[i].Mtime, m[i].Path)
 	}
 	return hex.EncodeToString(sum.Sum(nil))
+}
+
+// logSize: the lines that the destination's log has gained since it was listed follow ours, but for a forced transfer.
+func (t *proven) logSize() int64 {
+	if t.plan.how.modes.Force {
+		return -1
+	}
+	if log := t.plan.dst.files.Find(eventsPath); log != nil {
+		return log.Size
+	}
+	return 0
+}
+
+// crossDevice: two places on one device may be on two mounts of it, or in two layers of an overlay.
+func crossDevice(p *plan, err error) error {
+	if errors.Is(err, syscall.EXDEV) {
+		return &DeviceError{Side: p.dst.side.Name(), Live: p.dst.survey.Live, State: statePath(p.dst.side)}
+	}
+	return err
 }

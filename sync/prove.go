@@ -43,7 +43,7 @@ func (st *stage) complete(ctx context.Context, p *plan, listed verify.Manifest) 
 // keeps the inode, and with it every writer that has the file open.
 func (st *stage) keep(ctx context.Context, p *plan) error {
 	live := p.dst.survey.Live
-	err := st.dst.Link(ctx, live, st.tree, p.kept())
+	err := crossDevice(p, st.dst.Link(ctx, live, st.tree, p.kept()))
 	if err == nil {
 		var inPlace []string
 		for i := range p.items {

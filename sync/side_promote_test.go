@@ -202,9 +202,13 @@ type rewind struct {
 // unkeep puts the run directory back as it was before step 5.
 func unkeep(d *bed) { d.rename(d.generation(run1), d.run(run1)) }
 
-// uncopy puts the copies back as they were before step 4.
+// uncopy puts the copies and the lock back as they were before step 4.
 func uncopy(d *bed) {
 	unkeep(d)
+	if tree := d.run(run1, "tree"); d.inode(d.live+"/.usr.lock") != 0 {
+		d.must(os.Remove(tree + "/.usr.lock"))
+		d.must(os.Link(d.live+"/.usr.lock", tree+"/.usr.lock"))
+	}
 	for _, p := range []string{".events.log", "meta.md", "_artifacts/plot"} {
 		d.rename(d.run(run1, "tree", p), d.run(run1, "copies", p))
 		d.must(os.Link(d.live+"/"+p, d.run(run1, "tree", p)))

@@ -33,10 +33,6 @@ func (c *command) describeTables(ctx context.Context, r *Report, v view) error {
 			return err
 		}
 	}
-	if unreadable := ofSource; unreadable != nil && v.how.modes.noHashes && v.how.modes.Primary == ByParquet {
-		r.Modes.Primary = BySize // the last step of the mode "auto": no hash tool and no footer either
-		c.warn("the primary has no readable Parquet footer; verifying it by size and time")
-	}
 	r.Tables.Local, r.Tables.Remote = l, m
 	if l != nil && m != nil {
 		r.Tables.Changes = verify.SchemaChanges(l, m)
@@ -45,6 +41,18 @@ func (c *command) describeTables(ctx context.Context, r *Report, v view) error {
 		}
 	}
 	return nil
+}
+
+// fallBack is the last step of the mode "auto": no hash tool, and no readable footer of the source either.
+func (c *command) fallBack(ctx context.Context, p *plan) {
+	m := &p.how.modes
+	if !m.noHashes || m.Primary != ByParquet {
+		return
+	}
+	if _, err := c.table(ctx, p.src); err != nil {
+		c.warn("the primary has no readable Parquet footer; verifying it by size and time")
+		m.Primary = BySize
+	}
 }
 
 func (v view) samePrimary() bool {

@@ -19,7 +19,9 @@ func TestDeletionsRefused(t *testing.T) {
 	b.run(0, "pull", id, "cluster", "-y")
 	must(t, os.RemoveAll(b.path("cluster", id, "_derived")))
 
+	b.terminal = true // only a person is offered --force
 	_, stderr := b.run(codeRefused, "pull", id, "cluster", "-y")
+	b.terminal = false
 	wants(t, stderr, "cannot pull: it would empty derived on local (12 files): the source has none", "diff -v", "pull --force "+id+" cluster")
 	stdout, _ := b.run(codeRefused, "pull", id, "cluster", "-y", "--format", "json")
 	wants(t, stdout, `"kind": "deletion"`)
@@ -30,7 +32,9 @@ func TestDeletionsRefused(t *testing.T) {
 	b.run(0, "pull", id, "cluster", "-y", "--max-delete", "11")
 	must(t, os.RemoveAll(b.path("local", ".usr-sync/base")))
 	b.write("local/"+id+"/_derived/mine.parquet", "mine")
+	b.terminal = true
 	_, stderr = b.run(codeRefused, "pull", id, "cluster", "-y")
+	b.terminal = false
 	wants(t, stderr, "cannot pull (unrelated): local has files of its own, and no common history is known: ", "_derived/mine.parquet", "--force")
 	b.run(0, "pull", id, "cluster", "-y", "--force")
 }

@@ -104,10 +104,11 @@ func (a *app) hintDeletion(e *sync.DeletionError) string {
 	case e.Action == "undo":
 		return "give a higher --max-delete, or leave it out"
 	case len(e.Emptied) > 0:
-		return "see whether the source is complete, or purged or not mounted: `" + a.doingCommand("diff", "-v") + "`; if it is meant, `" +
-			a.doingCommand(e.Action, "--force") + "` (`usr undo` brings the files back)"
+		return "see whether the source is complete, or purged or not mounted: `" + a.doingCommand("diff", "-v") + "`" +
+			a.orForce("; if it is meant, `"+a.doingCommand(e.Action, "--force")+"` (`usr undo` brings the files back)")
 	}
-	return "look at what would go with `" + a.doingCommand("diff", "-v") + "`; then give a higher --max-delete, or --force (`usr undo` brings the files back)"
+	return "look at what would go with `" + a.doingCommand("diff", "-v") + "`; then give a higher --max-delete" +
+		a.orForce(", or --force (`usr undo` brings the files back)")
 }
 
 func (a *app) hintMissing(e *sync.MissingError) string {

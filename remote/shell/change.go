@@ -140,19 +140,35 @@ func (s *Session) DropFile(ctx context.Context, dir string) error {
 	return s.do(ctx, request{verb: "dropfile", args: []string{dir}}, "remove "+remote.Escape(dir), nil)
 }
 
+// eventsPatience is the longest that a promotion waits for .events.lock: it holds .usr.lock meanwhile, and nobody
+// holds the other for longer than a line takes.
+const eventsPatience = 30 * time.Second
+
 // Promote switches live to the staged tree under a journal. It needs the claim and, where live exists, its lock.
-// A context that ends does not interrupt it. After an error, or a lost connection, Recover decides.
+// A context that ends does not interrupt it. After an error, or a lost connection, Recover decides. A *remote.LockError
+// means that .events.lock was not to be had: nothing was done.
 func (s *Session) Promote(ctx context.Context, p remote.Promotion) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	carry := slices.Clone(p.Carry)
+	carry := slices.DeleteFunc(slices.Clone(p.Carry), func(path string) bool { return path == ".events.lock" })
 	if !slices.Contains(carry, ".usr.lock") {
 		carry = append(carry, ".usr.lock")
 	}
-	args := []string{s.root, p.Key, p.Run, p.Live, bit(p.Keep), bit(!p.NoExchange), p.Info}
+	size := "-"
+	if p.LogSize >= 0 {
+		size = strconv.FormatInt(p.LogSize, 10)
+	}
+	patience := min(p.LockTimeout, eventsPatience)
+	args := []string{s.root, p.Key, p.Run, p.Live, bit(p.Keep), bit(!p.NoExchange), p.Info, size, strconv.Itoa(int(patience / time.Second))}
 	r := request{verb: "promote", args: args, payload: escapeNames(carry)}
-	return s.do(context.WithoutCancel(ctx), r, "promote "+remote.Escape(p.Live), nil)
+	begin := time.Now()
+	err := s.do(context.WithoutCancel(ctx), r, "promote "+remote.Escape(p.Live), nil)
+	if hasStatus(err, statusBusy) {
+		lock := p.Live + "/.events.lock"
+		return &remote.LockError{Path: lock, Waited: time.Since(begin), Holder: s.holder(context.WithoutCancel(ctx), lock)}
+	}
+	return err
 }
 
 func bit(b bool) string {

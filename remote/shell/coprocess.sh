@@ -72,15 +72,6 @@ plainfile() { [ ! -L "$1" ] && { [ ! -e "$1" ] || [ -f "$1" ]; }; }
 # isrun: a name that is given to a run; what else lies among runs is somebody's own.
 isrun() { case $1 in *[!0-9TZ.a-f-]*) return 1;; ????????T??????.??????Z-??????) ;; *) return 1;; esac; }
 readable() { [ -f "$1" ] && [ -r "$1" ] || { ls -- "$1" >/dev/null && cat -- "$1" >/dev/null; exit 1; }; }
-# mvt: rename, never into a directory. Whether mv can be told so is asked when the claim is taken.
-mv_knows_T=
-learn_mv() { if mv --help 2>&1 | grep -q -e --no-target; then mv_knows_T=1; else mv_knows_T=0; fi; }
-mvt() {
-  [ -n "$mv_knows_T" ] || learn_mv
-  if [ "$mv_knows_T" = 1 ]; then mv -fT -- "$1" "$2"; return; fi
-  [ ! -e "$2" ] || fail "$2: File exists"
-  mv -f -- "$1" "$2"
-}
 # harden: make names durable; an old sync flushes everything instead.
 harden() { sync -- "$@" 2>/dev/null || sync; }
 
@@ -124,13 +115,14 @@ obtain() { # descriptor, path, seconds: status 0 held, 40 busy, 41 cannot be loc
 }
 main_claim() { # root key seconds
   [ -z "$claim" ] || { err="$claim is claimed"; return 1; }
-  learn_mv
+  learn_renamer
   err=$( (makestate "$1" journal) 2>&1) || return $?
   obtain 8 "$1/.usr-sync/journal/$2.lock" "$3" && claim=$1/.usr-sync/journal/$2.lock
 }
 main_lock() { # live seconds
   [ -z "$lock" ] || { err="$lock is locked"; return 1; }
   [ -d "$1" ] || { err="$1: No such file or directory"; return 1; }
+  makelock "$1" .usr.lock
   obtain 9 "$1/.usr.lock" "$2" && lock=$1/.usr.lock
 }
 main_unlock() { exec 9>&-; lock=; }

@@ -126,8 +126,7 @@ do_movein() { # old live ./file
 do_swapin() { # old live ./file
   sound "$1"
   ln -P -- "$2/$3" "$1/../aside"
-  mv -f -- "$1/$3" "$2/$3"
-  mv -f -- "$1/../aside" "$1/$3"
+  renames r "$1/$3" "$2/$3" r "$1/../aside" "$1/$3"
 }
 do_setdirs() { # dir mode gid
   enter "$1"
@@ -147,11 +146,16 @@ droprun() { # name
   (
     step "$1" || exit 0
     if [ -e tree ] || [ -L tree ]; then mvt tree gone; fi
+    set +f
+    for d in stub.* aside.*; do
+      case ${d#*.} in *[!0-9]*) continue;; esac
+      [ -L "$d" ] || [ ! -d "$d" ] || erase "./$d" || exit 1
+    done
     erase $parts
   ) || exit $?
   rmdir -- "./$1" 2>/dev/null || :
 }
-parts='./tree ./gone ./old ./copies ./info ./info%new ./aside' # all that is made in the directory of a run
+parts='./tree ./gone ./old ./copies ./info ./info%new ./aside ./lock' # all that is made in the directory of a run
 do_remove() { # root dir: the stage of a dataset, a run, or what is in one, and nothing else
   S=$1/.usr-sync
   case $2/ in *//*|*/./*|*/../*) fail "it is not below $S";; "$S"/?*) ;; *) fail "it is not below $S";; esac
@@ -202,41 +206,201 @@ do_dropfile() { case $1 in /*.usr-stage) erase "$1";; *) fail "$1: it is not a s
 
 # -- promotion, in a child of the main shell that shares the lock's descriptor ------------------------------------
 
-# exchange: one step for two directories, by whatever on the host can ask the kernel. Only the inodes tell whether
-# it happened, for no two tools agree on how they fail.
+# renames: one process makes all the calls, each a rename(2): x exchanges, r renames, l renames a lock file that may not
+# be there. What cannot be renamed is never copied. Without perl and Python each call is a process of its own.
+renames() { # {x|r|l from to}...
+  [ -n "$renamer" ] || learn_renamer
+  case $renamer in
+  mv)
+    while [ $# -gt 0 ]; do
+      case $1 in
+      x) mv -T --exchange -- "$2" "$3" 2>/dev/null || exch "$2" "$3" 2>/dev/null || return 1;;
+      r) plainly "$2" "$3" || return 1;;
+      l) plainly "$2" "$3" 2>/dev/null || :;;
+      esac
+      shift 3
+    done;;
+  perl) perl -e '
+      ($nr, $at) = splice @ARGV, 0, 2;
+      while (@ARGV) {
+        ($how, $from, $to) = splice @ARGV, 0, 3;
+        next if $how eq "x" ? $nr && syscall(0 + $nr, 0 + $at, $from, 0 + $at, $to, 2) == 0 : rename $from, $to;
+        next if $how eq "l";
+        print STDERR "$to: $!\n";
+        exit 1;
+      }' "$exchange_nr" "$exchange_at" "$@";;
+  *) $renamer -c 'import ctypes, os, sys
+nr, at = map(int, sys.argv[1:3]); libc = ctypes.CDLL(None, use_errno=True)
+calls = dict(x=lambda a, b: libc.syscall(nr, at, a, at, b, 2) if nr else -1, r=libc.rename, l=lambda a, b: libc.rename(a, b) * 0)
+for how, a, b in zip(*[iter(sys.argv[3:])] * 3): calls[how](os.fsencode(a), os.fsencode(b)) == 0 or sys.exit("%s: %s" % (b, os.strerror(ctypes.get_errno())))' \
+    "$exchange_nr" "$exchange_at" "$@";;
+  esac
+}
+renamer=
+learn_renamer() {
+  case $(uname -sm) in
+  Linux*x86_64) exchange_nr=316 exchange_at=-100;; Linux*aarch64|Linux*riscv64) exchange_nr=276 exchange_at=-100;;
+  Linux*ppc64*) exchange_nr=357 exchange_at=-100;; Linux*s390x) exchange_nr=347 exchange_at=-100;;
+  Darwin*) exchange_nr=488 exchange_at=-2;; *) exchange_nr=0 exchange_at=0;;
+  esac
+  for renamer in perl python3 /usr/libexec/platform-python mv; do
+    case $renamer in
+    mv) ;;
+    perl) have perl && perl -e 1 </dev/null >/dev/null 2>&1;;
+    *) have $renamer && $renamer -c 'import ctypes' </dev/null >/dev/null 2>&1;;
+    esac && break
+  done
+}
+# plainly: rename(2) by mv, never into a directory. An mv that does not know --no-copy is not asked where it might copy.
+plainly() { # from to
+  how=$(mv --help 2>&1) || :
+  case $how in
+  *--no-copy*) mv -fT --no-copy -- "$1" "$2"; return;;
+  esac
+  if [ "$(place_of "$1")" != "$(place_of "$2")" ]; then echo "$2: Invalid cross-device link" >&2; return 1; fi
+  case $how in
+  *--no-target*) mv -fT -- "$1" "$2";;
+  *) [ ! -d "$2" ] || { echo "$2: File exists" >&2; return 1; }
+     mv -f -- "$1" "$2";;
+  esac
+}
+# place_of: device and mount of a directory entry; an overlay, which may refuse within itself, is like nothing else.
+place_of() {
+  case $1 in */*) d=${1%/*}/.;; *) d=.;; esac
+  about %d "$d"
+  case $(stat -f -c %T -- "$d" 2>/dev/null) in *overlay*) echo "$1";; esac
+  awk -v path="$(cd -P -- "$d" && pwd -P)/" '
+    { point = $5; sub(/\/*$/, "/", point) }
+    index(path, point) == 1 && length(point) >= length(longest) { longest = point; id = $1 }
+    END { print id }' /proc/self/mountinfo 2>/dev/null || :
+}
+mvt() { renames r "$1" "$2"; }
+# exchange: two directories in one step. Only the inodes tell whether it happened.
 exchange() { # a b
   want=$(inode "$1")
-  case $(uname -sm) in
-  Linux*x86_64) nr=316 at=-100;; Linux*aarch64|Linux*riscv64) nr=276 at=-100;; Linux*ppc64*) nr=357 at=-100;;
-  Linux*s390x) nr=347 at=-100;; Darwin*) nr=488 at=-2;; *) nr= at=;;
-  esac
-  for way in mv exch perl python3 /usr/libexec/platform-python; do
-    have $way || continue
-    case $way in
-    mv) mv -T --exchange -- "$1" "$2";;
-    exch) exch "$1" "$2";;
-    perl) [ -z "$nr" ] || perl -e '$a = $ARGV[2]; $b = $ARGV[3]; syscall(0 + $ARGV[0], 0 + $ARGV[1], $a, 0 + $ARGV[1], $b, 2)' $nr $at "$1" "$2";;
-    *) [ -z "$nr" ] || $way -c 'import ctypes, os, sys
-n, at = map(int, sys.argv[1:3]); a, b = map(os.fsencode, sys.argv[3:5])
-ctypes.CDLL(None).syscall(n, at, a, at, b, 2)' $nr $at "$1" "$2";;
-    esac >/dev/null 2>&1 </dev/null || :
-    [ "$(inode "$2")" != "$want" ] || return 0
-  done
-  return 1
+  renames x "$1" "$2" 2>/dev/null || :
+  way=$renamer
+  [ "$(inode "$2")" = "$want" ]
 }
-twice() { # live: a moment without live; what another program puts there in that moment is not overwritten
-  mvt "$1" "$R/old"
-  if [ -e "$1" ] || ! mvt "$T" "$1"; then
-    [ -e "$1" ] || mvt "$R/old" "$1"
-    exit 1
-  fi
+# makelock: where its group writes to the directory it is to write to the lock file, too.
+makelock() { # dir name
+  if [ -e "$1/$2" ] || [ -L "$1/$2" ]; then return 0; fi
+  attributes=$(about '%a %g' "$1/.") || return 0
+  shared=$((0${attributes%% *} & 020))
+  ( [ $shared = 0 ] || umask g+rw; set -C; : >"$1/$2" ) 2>/dev/null || return 0
+  [ $shared = 0 ] || chgrp "${attributes##* }" "$1/$2" 2>/dev/null || :
+}
+# hold: .events.lock of a directory, on descriptor 7. Writers refuse it unless it is one file with one name, and so do we.
+# Where there is none and none can be made there is no writer either.
+hold() { # dir seconds
+  events_lock=$1/.events.lock tries=0
+  while :; do
+    makelock "$1" .events.lock
+    [ ! -L "$events_lock" ] || fail "$events_lock: it is a symbolic link"
+    st=0; obtain 7 "$events_lock" "$2" || st=$?
+    tries=$((tries + 1))
+    case $st in
+    0) break;;
+    40) [ "$got" = 0 ] && [ $tries -lt 100 ] || exit 40;; # 0: it was replaced while we waited
+    41) [ -e "$events_lock" ] || return 0; fail "$events_lock: it cannot be locked";;
+    *) fail "$err";;
+    esac
+  done
+  [ -n "$(find "$events_lock" -prune -type f -links 1)" ] || fail "$events_lock: it is not one regular file with one name"
+}
+letgo() { exec 7>&-; }
+# follow: what a log holds beyond an offset is appended to another one. $end is up to where.
+follow() { # log offset other
+  end=$2
+  [ -f "$1" ] && [ ! -L "$1" ] && ! [ "$1" -ef "$3" ] || return 0
+  size=$(($(wc -c <"$1")))
+  [ "$size" -gt "$2" ] || return 0
+  [ ! -e "$3" ] || [ -z "$(tail -c 1 -- "$3")" ] || echo >>"$3"
+  was=0; [ ! -e "$3" ] || was=$(($(wc -c <"$3")))
+  tail -c "+$(($2 + 1))" -- "$1" | head -c $((size - $2)) >>"$3"
+  end=$size
+  [ "$(wc -c <"$3")" -ge $((was + end - $2)) ] || fail "$3: not every line of $1 could be appended"
+}
+has_primary() { [ -e "$1/records.parquet" ] || [ -L "$1/records.parquet" ]; }
+# twice: a moment without live. What another program puts there in that moment is moved aside, unless it is a dataset.
+twice() { # live
+  renames r "$1" "$R/old" r "$T" "$1" l "$R/old/.events.lock" "$1/.events.lock" || fill "$1"
+}
+fill() { # live: where two renames were begun
+  [ -e "$R/old" ] || exit 1
+  n=0
+  while [ "$(inode "$1")" != "$new" ]; do
+    n=$((n + 1))
+    if [ ! -e "$1" ] && [ ! -L "$1" ]; then renames r "$T" "$1" || { mvt "$R/old" "$1"; exit 1; }
+    elif has_primary "$1"; then
+      keep_old
+      fail "$1: another program made a dataset there while the trees were switched: that stands, and the old content is the generation $run"
+    elif [ $n -gt 100 ]; then fail "$1: another program makes it again and again"
+    elif [ ! -e "$R/stub.$n" ]; then renames r "$1" "$R/stub.$n" r "$T" "$1" l "$R/old/.events.lock" "$1/.events.lock" 2>/dev/null || :
+    fi
+  done
+}
+# keep_old makes a generation of the old tree; the new one stays behind as the stage of a dead run.
+keep_old() {
+  makestate "$root" generations "$key" "$run"
+  [ ! -e "$R/info" ] || mvt "$R/info" "$G/$run/info"
+  mvt "$R/old" "$G/$run/tree"
+  rm -f -- "$G/$run/tree/.usr.lock" "$G/$run/tree/.events.lock" "$G/$run/tree/.usr.transfer.lock"
+  harden "$G/$run"
+}
+# stubs: what was moved aside; its event lines follow in live.
+stubs() { # live
+  set +f; set -- "$1" "$R"/stub.*; set -f
+  [ -e "$2" ] || return 0
+  live=$1; shift
+  hold "$live" 30
+  for d do
+    if [ -d "$d" ] && [ ! -L "$d" ]; then
+      # Whoever is about to append there is let finish.
+      if [ -e "$d/.events.lock" ]; then obtain 6 "$d/.events.lock" 2 || :; fi
+      follow "$d/.events.log" 0 "$live/.events.log"
+      exec 6>&-
+      rm -f -- "$d/.usr.lock" "$d/.events.lock" "$d/.usr.transfer.lock"
+    fi
+    mvt "$d" "${d%/*}/aside.${d##*.}"
+  done
+  letgo
+  harden "$live/.events.log"
+}
+# shed: the old tree holds no lock file. One that live lacks goes there: a death between exchange and rename leaves
+# .events.lock behind. A link stands in for .usr.lock: whoever entered the directory before it was switched, and asks for the
+# lock now, is to find the one in live and not to make another.
+shed() { # tree live
+  [ -d "$1" ] || return 0
+  for name in .events.lock .usr.transfer.lock; do
+    if [ -e "$2/$name" ] || [ ! -e "$1/$name" ]; then rm -f -- "$1/$name"; else mvt "$1/$name" "$2/$name"; fi
+  done
+  rm -f -- "$R/lock"
+  ln -s -- "$2/.usr.lock" "$R/lock"
+  mvt "$R/lock" "$1/.usr.lock"
+}
+# heal: earlier versions left second names of lock files.
+heal() { # key
+  for base in "$G" "$S/stage/$1"; do
+    [ -e "$base" ] || [ -L "$base" ] || continue
+    (
+      enter "$base"
+      set +f
+      for d in */tree */old; do
+        if [ ! -d "$d" ] || [ -L "$d" ] || [ -L "${d%/*}" ]; then continue; fi
+        for name in .usr.lock .events.lock .usr.transfer.lock; do
+          [ -L "$d/$name" ] || rm -f -- "./$d/$name"
+        done
+      done
+    ) || exit $?
+  done
 }
 held() { [ "$claim" = "$1/.usr-sync/journal/$2.lock" ] || fail "dataset $2 is not claimed"; }
 paths() { S=$1/.usr-sync; R=$S/stage/$2/$3; T=$R/tree; G=$S/generations/$2; J=$S/journal/$2; }
-do_promote() { # root key run live keep exchange info
+do_promote() { # root key run live keep exchange info log-size seconds
   held "$1" "$2"; paths "$1" "$2" "$3"
   sound "$T" "$S/journal"
-  live=$4 keep=$5 replaces=0
+  key=$2 live=$4 keep=$5 replaces=0
   [ ! -e "$J" ] || fail 'an earlier promotion is not settled'
   if [ -e "$live" ] || [ -L "$live" ]; then
     [ "$lock" = "$live/.usr.lock" ] || fail "$live: it is not locked: File exists"
@@ -259,26 +423,37 @@ keep=$keep
   harden "$J.tmp" "$R/info"
   mvt "$J.tmp" "$J"
   harden "$S/journal"
-  set +e; (set -e; switch "$6"); st=$?; set -e
+  set +e; (set -e; switch "$6" "$8" "$9"); st=$?; set -e
   [ $st != 0 ] || { finish "$2"; return; }
   # Without effect: nothing to recover.
   [ "$(inode "$live")" = "$new" ] || [ -e "$R/old" ] || rm -f -- "$J"
-  exit 1
+  exit $st
 }
-switch() { # exchange allowed
+# switch: .events.lock is held exactly around it, so that no append straddles.
+switch() { # exchange log-size seconds: 1 where exchange is allowed; log-size is that of the log when it was listed, - lets
+  # the lines that it gained since stay behind
   if [ $replaces = 0 ]; then
     mkdir -p -- "${live%/*}"
-    # -n so that a dataset that appeared meanwhile stays what it is; rename(2) would replace an empty directory.
-    if [ "$mv_knows_T" = 1 ]; then mv -nT -- "$T" "$live"; else mvt "$T" "$live"; fi
+    mvt "$T" "$live"
     [ "$(inode "$live")" = "$new" ] || fail "$live: File exists"
-  elif [ "$1" = 0 ] || ! exchange "$T" "$live"; then twice "$live"
+    harden "${live%/*}" "$R"
+    return
   fi
-  harden "${live%/*}" "$R"
+  hold "$live" "$3"
+  [ "$2" = - ] || follow "$live/.events.log" "$2" "$T/.events.log"
+  old=$T
+  if [ "$1" = 1 ]; then renames x "$T" "$live" l "$T/.events.lock" "$live/.events.lock" 2>/dev/null || :; fi
+  if [ "$(inode "$live")" != "$new" ]; then old=$R/old; twice "$live"; fi
+  [ "$2" = - ] || follow "$old/.events.log" "$end" "$live/.events.log" # of who took no lock
+  letgo
+  if [ "$2" = - ] || [ "$end" = "$2" ]; then harden "${live%/*}" "$R"; else harden "${live%/*}" "$R" "$live/.events.log"; fi
 }
 # finish: what remains after the switch, whether for the first time or again after a death in the middle.
 finish() { # key
   [ -d "$R" ] || return 0
   [ ! -e "$R/old" ] || mvt "$R/old" "$T"
+  shed "$T" "$live"
+  stubs "$live"
   if [ $replaces = 0 ] || [ $keep = 0 ] || [ ! -d "$T" ]; then enter "${R%/*}"; droprun "${R##*/}"; return; fi
   if [ -d "$R/copies" ]; then
     enter "$R/copies"
@@ -310,7 +485,10 @@ finish() { # key
 do_recover() { # root key: says run and whether forward
   held "$1" "$2"; paths "$1" "$2" -
   root=$1 key=$2
-  [ -e "$J" ] || return 0
+  [ ! -e "$J" ] || resume
+  heal "$key"
+}
+resume() {
   sound "$S/journal"
   plainfile "$J" || planted "$J"
   run= live= new= replaces= keep=
@@ -321,10 +499,10 @@ do_recover() { # root key: says run and whether forward
   case $new in ''|0|*[!0-9]*) run=; esac
   case $live$replaces$keep in /*[01][01]) ;; *) run=; esac
   [ -n "$run" ] || fail "$J: the journal is damaged"
-  paths "$1" "$2" "$run"
+  paths "$root" "$key" "$run"
   [ ! -e "$R" ] || sound "$R"
   restore
-  if [ $forward = 1 ]; then finish "$2"; else rm -f -- "$J"; harden "$S/journal"; fi
+  if [ $forward = 1 ]; then finish "$key"; else rm -f -- "$J"; harden "$S/journal"; fi
   put run "$run"; put forward $forward
 }
 # restore sees to it that there is a live tree, if there was one, and says whether it is the new one.
@@ -332,14 +510,14 @@ restore() {
   there=$(inode "$live") tree=$(inode "$T") old=$(inode "$R/old")
   forward=0
   if [ "$there" = "$new" ]; then forward=1
-  elif [ "$there" != 0 ] && [ "$old" != 0 ]; then # another program made live between the two renames
-    makestate "$root" generations "$key" "$run"
-    [ ! -e "$R/info" ] || mvt "$R/info" "$G/$run/info"
-    mvt "$R/old" "$G/$run/tree"; harden "$G/$run"
+  elif [ "$there" != 0 ] && [ "$old" != 0 ] && { has_primary "$live" || [ "$tree" != "$new" ]; }; then keep_old # another dataset
+  elif [ "$there" != 0 ] && [ "$old" != 0 ]; then fill "$live"; forward=1; harden "${live%/*}"
   elif [ "$there" != 0 ] || [ "$replaces" = 0 ]; then :
   elif [ "$tree" = "$new" ]; then mvt "$T" "$live"; forward=1; harden "${live%/*}"
   elif [ "$old" != 0 ]; then mvt "$R/old" "$live"; harden "${live%/*}"
-  elif [ "$tree" != 0 ]; then mvt "$T" "$live"; harden "${live%/*}" # exchanged, and then the new tree was deleted
+  elif [ "$tree" != 0 ]; then # exchanged, and then the new tree was deleted
+    [ ! -L "$T/.usr.lock" ] || rm -f -- "$T/.usr.lock"
+    mvt "$T" "$live"; harden "${live%/*}"
   fi
 }
 # surplus: a run of ours that may go.
