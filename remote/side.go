@@ -1,6 +1,8 @@
 package remote
 
 import (
+	"path"
+	"strings"
 	"time"
 
 	"github.com/dnadesign-maintainers/usr/verify"
@@ -76,6 +78,37 @@ type Placement struct {
 	Path  string // relative to the tree that it is copied to
 	Mtime int64  // that the copy gets, ns
 }
+
+// Landing hashes the files of a stage while more of them are under way. Its Wait must be called, once.
+type Landing interface {
+	// Add is called for each file that rsync has reported, with about its size. It does not wait.
+	Add(path string, size int64)
+	// Wait ends it and returns what was hashed. What was reported too late, or was not there when it was looked for,
+	// is left to whoever lists the stage.
+	Wait() (Arrivals, error)
+}
+
+// Arrivals are files of a stage that were hashed while others were under way, in two manifests, by how it can be known
+// that they have not changed since.
+type Arrivals struct {
+	Stamped verify.Manifest // by their stamps, which were the same before and after they were read
+	Read    verify.Manifest // by Ctime, which is the side's clock before they were read; Path and Digest are all else
+}
+
+// The names that both sides know.
+const (
+	StateDir  = ".usr-sync"  // directory below a root that holds everything of ours
+	LockFile  = ".usr.lock"  // of a dataset: flock(2) exclusive for a write of its tables
+	fileStage = ".usr-stage" // ends the name of a single file's stage
+)
+
+// FileStage is the private directory beside a single file in which its replacement is put together.
+func FileStage(file string) string {
+	return path.Join(path.Dir(file), "."+path.Base(file)+fileStage)
+}
+
+// IsFileStage reports whether a directory is such a stage.
+func IsFileStage(dir string) bool { return strings.HasSuffix(dir, fileStage) }
 
 // Recovered says what Recover found. Run is empty if there was no journal. Forward: live is the tree that the
 // dead run staged, and the journal still stands until Settle; otherwise live is what it was and the journal is gone.

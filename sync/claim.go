@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/sync/local"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
@@ -174,7 +175,7 @@ func (c *command) outcome(ctx context.Context, s side, r remote.Recovered) (what
 		return "finished it", keep, nil
 	}
 	aside := false
-	err = s.Walk(ctx, path.Dir(kept[i].Tree), func(e verify.Entry) { aside = aside || strings.HasPrefix(e.Path, asidePrefix) })
+	err = s.Walk(ctx, path.Dir(kept[i].Tree), func(e verify.Entry) { aside = aside || strings.HasPrefix(e.Path, local.AsidePrefix) })
 	if aside {
 		return "finished it; what another program had made in its place is kept in " + path.Dir(kept[i].Tree) + ", its event lines follow in the log", keep, err
 	}

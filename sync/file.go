@@ -27,9 +27,6 @@ type fileSide interface {
 	DropFile(ctx context.Context, dir string) error
 }
 
-// stageSuffix ends the name of the directory that StageFile makes: .NAME.usr-stage beside NAME.
-const stageSuffix = ".usr-stage"
-
 // FileSpec names one file on both sides, by absolute paths.
 type FileSpec struct{ Local, Remote string }
 

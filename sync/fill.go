@@ -34,8 +34,8 @@ func (st *stage) bring(ctx context.Context, p *plan, want []*item) error {
 	}
 	// Only what comes from another host is in its place when rsync reports it (rsync.Transfer): else what was hashed
 	// may be the file that it replaces.
-	if p.src.side.Endpoint().Host != "" && len(by[fetch]) == len(want) && got.complete(entriesOf(want)) {
-		st.add(got.stamped, p.src.files)
+	if p.src.side.Endpoint().Host != "" && len(by[fetch]) == len(want) && complete(got, entriesOf(want)) {
+		st.add(got.Stamped, p.src.files)
 		return nil
 	}
 	return st.list(ctx, p, got)
@@ -125,18 +125,18 @@ func (it *item) write(ctx context.Context, w io.Writer) error {
 }
 
 // fetch copies files of the source into the stage, hashing both ends while the bytes move.
-func (st *stage) fetch(ctx context.Context, p *plan, items []*item) (arrivals, error) {
+func (st *stage) fetch(ctx context.Context, p *plan, items []*item) (remote.Arrivals, error) {
 	var dirs []string
 	if p.src.kept == nil {
 		dirs = p.newDirs
 	}
 	if len(items)+len(dirs) == 0 {
-		return arrivals{}, nil
+		return remote.Arrivals{}, nil
 	}
 	want := entriesOf(items)
 	there, err := st.landing(ctx, p, want)
 	if err != nil {
-		return arrivals{}, err
+		return remote.Arrivals{}, err
 	}
 	copying, stop := context.WithCancel(ctx)
 	defer stop()
@@ -245,7 +245,7 @@ func (st *stage) hashSource(ctx context.Context, p *plan, items []*item) error {
 
 // list lists what has arrived and completes its digests: those taken while the files landed hold where the stamp shows
 // that nothing has touched the file since; everything else is read again.
-func (st *stage) list(ctx context.Context, p *plan, got arrivals) error {
+func (st *stage) list(ctx context.Context, p *plan, got remote.Arrivals) error {
 	found, err := listTree(ctx, st.dst, st.tree)
 	if err != nil {
 		return err
@@ -253,8 +253,8 @@ func (st *stage) list(ctx context.Context, p *plan, got arrivals) error {
 	snap := &snapshot{side: st.dst, survey: &remote.Survey{Live: st.tree}}
 	snap.sort(found, st.classes)
 	snap.files.SharePaths(p.src.files)
-	snap.files.Learn(got.stamped)
-	snap.files.LearnRead(got.read)
+	snap.files.Learn(got.Stamped)
+	snap.files.LearnRead(got.Read)
 	snap.files.Learn(st.files)
 	levels := p.how.modes.levels()
 	var unread []*verify.Entry

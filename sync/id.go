@@ -10,10 +10,15 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/dnadesign-maintainers/usr/remote"
 )
 
 // stateDir is the directory below a USR root that holds everything of ours.
-const stateDir = ".usr-sync"
+const stateDir = remote.StateDir
+
+// lockFile is that of a dataset. A transfer makes it where it is not there.
+const lockFile = remote.LockFile
 
 // IDError means that a dataset id is refused before anything is contacted.
 type IDError struct{ ID, Why string }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dnadesign-maintainers/usr/sync/local"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
@@ -94,7 +95,7 @@ func (t *proven) lateChanges(ctx context.Context, run string) (l late, err error
 	err = p.dst.side.Walk(ctx, run, func(o verify.Entry) {
 		file, kept := strings.CutPrefix(o.Path, "tree/")
 		if !kept {
-			if strings.HasPrefix(o.Path, asidePrefix) && o.Kind == verify.File {
+			if strings.HasPrefix(o.Path, local.AsidePrefix) && o.Kind == verify.File {
 				l.gap = append(l.gap, o.Path)
 			}
 			return

@@ -11,12 +11,13 @@ import (
 	"time"
 
 	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/sync/local"
 )
 
 // localBed is a bed on a root of its own.
 func localBed(t *testing.T) *bed {
 	root := t.TempDir()
-	s := newLocalSide("local", root)
+	s := local.New("local", root)
 	t.Cleanup(func() { s.Close() })
 	return &bed{T: t, s: s, root: root, id: "a", key: stateKey("a"), live: filepath.Join(root, "a")}
 }
@@ -86,29 +87,6 @@ func TestDamagedJournalIsKept(t *testing.T) {
 	_, err := d.s.Recover(t.Context(), d.key)
 	d.wantErr(err, "a damaged journal")
 	d.is(d.state("journal", d.key), "run="+run1+"\n")
-}
-
-// TestFailedSwitch: a journal is dropped if the switch had no effect, and left to Recover if it had one.
-func TestFailedSwitch(t *testing.T) {
-	d := localBed(t)
-	d.oldDataset()
-	d.staged(run1)
-	s := d.s.(*localSide)
-	j := journal{run: run1, live: d.live, inode: d.inode(d.run(run1, "tree")), replaces: true, keep: true}
-	journalStands := func(want bool) {
-		t.Helper()
-		d.must(s.writeJournal(d.key, j))
-		d.must(s.forget(d.key, j))
-		if got := d.survey().Journal; got != want {
-			t.Errorf("journal: %v, want %v", got, want)
-		}
-	}
-	journalStands(false)
-	d.rename(d.live, d.run(run1, "old"))
-	journalStands(true)
-	d.recoverTwice(remote.Recovered{Run: run1, Forward: true}, remote.Recovered{Run: run1, Forward: true})
-	d.is(d.live+"/records.parquet", "new "+run1)
-	journalStands(true)
 }
 
 // TestUnwritableDirectories: what the owner made read-only is replaced and removed all the same.

@@ -112,7 +112,7 @@ func (p *Pair) lookAt(ctx context.Context, s side, id string, before *snapshot) 
 	if before != nil {
 		known = before.survey.Listing
 	}
-	sv, err := s.Survey(ctx, id, known)
+	sv, err := s.Survey(ctx, id, stateKey(id), known)
 	if err != nil {
 		return nil, err
 	}

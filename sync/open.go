@@ -13,6 +13,7 @@ import (
 	"github.com/dnadesign-maintainers/usr/remote/rsync"
 	"github.com/dnadesign-maintainers/usr/remote/shell"
 	"github.com/dnadesign-maintainers/usr/remote/ssh"
+	"github.com/dnadesign-maintainers/usr/sync/local"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
@@ -47,8 +48,8 @@ func Open(ctx context.Context, o Options, profile *profiles.Remote, reach Reach)
 	if err != nil {
 		return nil, err
 	}
-	local := &localSide{name: "local", root: o.Root, state: filepath.Join(o.Root, stateDir)}
-	p := &Pair{o: o, classes: classes, local: local, store: store{dir: local.state, local: local},
+	here := local.New("local", o.Root)
+	p := &Pair{o: o, classes: classes, local: here, store: store{dir: filepath.Join(o.Root, stateDir), local: here},
 		localRsync: onceRsync(), executions: &atomic.Int64{}}
 	if profile == nil {
 		return p, nil
@@ -116,7 +117,7 @@ func (pair *Pair) reach(ctx context.Context, p profiles.Remote, reach Reach) (si
 		if base == o.Root {
 			return nil, &RootError{Root: p.BaseDir, Err: fmt.Errorf("remote %s is the local root itself", p.Name)}
 		}
-		return newLocalSide(p.Name, base), nil
+		return local.New(p.Name, base), nil
 	}
 	target, err := Target(p, reach.Getenv)
 	if err != nil {
@@ -132,7 +133,7 @@ func (pair *Pair) reach(ctx context.Context, p profiles.Remote, reach Reach) (si
 	if err != nil {
 		return nil, err
 	}
-	return remoteSide{s}, nil
+	return s, nil
 }
 
 // Target is how a profile's host is reached. An ssh_key_env whose variable is not set is an error.

@@ -12,11 +12,12 @@ import (
 	"github.com/dnadesign-maintainers/usr/remote/remotetest"
 	"github.com/dnadesign-maintainers/usr/remote/shell"
 	"github.com/dnadesign-maintainers/usr/remote/ssh"
+	"github.com/dnadesign-maintainers/usr/sync/local"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
 // connectSide opens a side on a private sshd. XDG_RUNTIME_DIR keeps it from connections of the person who tests.
-func connectSide(t *testing.T, root string, o remotetest.Options) (remoteSide, *remotetest.Server) {
+func connectSide(t *testing.T, root string, o remotetest.Options) (*shell.Session, *remotetest.Server) {
 	t.Helper()
 	server, err := remotetest.Start(t.TempDir(), o)
 	if err != nil {
@@ -30,7 +31,7 @@ func connectSide(t *testing.T, root string, o remotetest.Options) (remoteSide, *
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	return remoteSide{s}, server
+	return s, server
 }
 
 // TestRemoteSide speaks to this host through a real sshd, which so has the same files under the same paths.
@@ -49,7 +50,7 @@ func TestRemoteSide(t *testing.T) {
 // TestSingleFile does on both kinds of side what FILE mode does.
 func TestSingleFile(t *testing.T) {
 	far, _ := connectSide(t, t.TempDir(), remotetest.Options{})
-	for _, s := range []side{newLocalSide("local", t.TempDir()), far} {
+	for _, s := range []side{local.New("local", t.TempDir()), far} {
 		file := filepath.Join(t.TempDir(), "a b", "it's.parquet")
 		f := s
 		if _, err := f.Stat(t.Context(), file); !errors.Is(err, fs.ErrNotExist) {
@@ -63,7 +64,7 @@ func TestSingleFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		var busy *remote.LockError
-		if _, err := newLocalSide("other", t.TempDir()).StageFile(t.Context(), file, 0); !errors.As(err, &busy) {
+		if _, err := local.New("other", t.TempDir()).StageFile(t.Context(), file, 0); !errors.As(err, &busy) {
 			t.Errorf("%s: two runs stage for one file: %v", s.Name(), err)
 		}
 		if err := s.Release(t.Context()); err != nil {

@@ -8,12 +8,12 @@ import (
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-// side is one end of a transaction: the datasets below one USR root on one host. There are two values of it,
-// the native localSide and the remoteSide that speaks to the coprocess; the engine cannot tell them apart,
-// which is what makes pull and push one transaction with its ends exchanged.
+// side is one end of a transaction: the datasets below one USR root on one host. There are two kinds of it, local.Side
+// and shell.Session; the engine cannot tell them apart, which is what makes pull and push one transaction with its ends
+// exchanged.
 //
-// All paths are absolute on the side's host unless called relative. A side does what it is told, in the order
-// it is told; every decision is the engine's.
+// All paths are absolute on the side's host unless called relative. A side does what it is asked, in that order; every
+// decision is the engine's.
 type side interface {
 	// Name is how messages call the side: "local" or the remote's name.
 	Name() string
@@ -26,7 +26,7 @@ type side interface {
 
 	// Survey reads all that a plan needs of a dataset in one round trip. It changes nothing. known is the listing
 	// of an earlier survey, or "": a side may say that it is still the same instead of telling it again.
-	Survey(ctx context.Context, id, known string) (*remote.Survey, error)
+	Survey(ctx context.Context, id, key, known string) (*remote.Survey, error)
 	// Walk tells everything below a directory, in no order, one entry at a time; an absent directory is an error that
 	// is fs.ErrNotExist.
 	Walk(ctx context.Context, dir string, visit func(verify.Entry)) error
@@ -36,7 +36,7 @@ type side interface {
 	Hash(ctx context.Context, dir, algorithm string, files []*verify.Entry, got func(path string, d verify.Digest, err error)) error
 	// Landing hashes files below dir, about as many as expected, while rsync is putting them there. Its wait must be
 	// called.
-	Landing(ctx context.Context, dir, algorithm string, expected int) (landing, error)
+	Landing(ctx context.Context, dir, algorithm string, expected int) (remote.Landing, error)
 	// HashPrefix hashes the first n bytes of a file; a shorter file gives the hash of what is there.
 	HashPrefix(ctx context.Context, file, algorithm string, n int64) (verify.Digest, error)
 	// ReadRange reads up to n bytes at off; a negative off counts from the end of the file.

@@ -10,7 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/sync/local"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
@@ -79,7 +82,7 @@ var fileBehaviours = []behaviour{
 		d.write(d.live+"/_derived/a b/part", "part")
 		d.must(os.WriteFile(d.live+"/.usr.lock", nil, 0o644))
 		again := func(known string) *remote.Survey {
-			v, err := d.s.Survey(d.Context(), d.id, known)
+			v, err := d.s.Survey(d.Context(), d.id, d.key, known)
 			d.must(err)
 			return v
 		}
@@ -145,7 +148,8 @@ var fileBehaviours = []behaviour{
 
 		beside := d.live + "-beside"
 		d.must(os.Mkdir(beside, 0o777))
-		st, err := stat(beside)
+		var st unix.Stat_t
+		err := unix.Stat(beside, &st)
 		d.must(err)
 		d.must(d.s.Stage(d.Context(), d.key, run2, d.live+"-absent"))
 		d.modeIs(d.run(run2, "tree"), uint32(st.Mode)&0o7777)
@@ -205,7 +209,8 @@ var fileBehaviours = []behaviour{
 
 func (d *bed) modeIs(path string, want uint32) {
 	d.Helper()
-	st, err := lstat(path)
+	var st unix.Stat_t
+	err := unix.Lstat(path, &st)
 	if err != nil || uint32(st.Mode)&0o7777 != want {
 		d.Errorf("%s has mode %o (%v), want %o", path, uint32(st.Mode)&0o7777, err, want)
 	}
@@ -259,7 +264,7 @@ func BenchmarkLink(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	s := newLocalSide("local", from)
+	s := local.New("local", from)
 	for b.Loop() {
 		to := b.TempDir()
 		if err := s.Link(b.Context(), from, to, paths); err != nil {

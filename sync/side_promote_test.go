@@ -7,8 +7,11 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/remote/remotetest"
+	"github.com/dnadesign-maintainers/usr/sync/local"
 )
 
 // oldDataset makes a live tree of every class that matters to a promotion.
@@ -142,7 +145,8 @@ func promotes(d *bed, p remote.Promotion) {
 	d.promoted(run1, p)
 
 	d.modeIs(d.live, 0o2775)
-	if st, err := lstat(d.live + "/_gone"); err != nil || uint32(st.Mode)&0o777 != 0o750 { // setgid may come from above
+	var st unix.Stat_t
+	if err := unix.Lstat(d.live+"/_gone", &st); err != nil || uint32(st.Mode)&0o777 != 0o750 { // setgid may come from above
 		d.Errorf("a carried directory: mode %o, %v", st.Mode, err)
 	}
 	d.is(d.live+"/records.parquet", "new "+run1)
@@ -334,7 +338,7 @@ func recovers(d *bed, w rewind, by side) {
 func TestSidesRecoverEachOther(t *testing.T) {
 	root := t.TempDir()
 	far, _ := connectSide(t, root, remotetest.Options{})
-	near := newLocalSide("near", root)
+	near := local.New("near", root)
 	for _, sides := range [][2]side{{far, near}, {near, far}} {
 		for _, w := range rewinds {
 			t.Run(sides[1].Name()+"/"+w.name, func(t *testing.T) {
@@ -344,22 +348,6 @@ func TestSidesRecoverEachOther(t *testing.T) {
 				d.must(d.s.Unlock(t.Context()))
 				d.must(d.s.Release(t.Context()))
 			})
-		}
-	}
-}
-
-// TestJournal: both implementations of a side must read what the other wrote, so its form is fixed.
-func TestJournal(t *testing.T) {
-	j := journal{run: run1, live: "/a b/c=d", inode: 7, replaces: true, keep: false}
-	if j.String() != "run="+run1+"\nlive=/a b/c=d\ninode=7\nreplaces=1\nkeep=0\n" {
-		t.Error(j)
-	}
-	if got, err := parseJournal(j.String()); got != j || err != nil {
-		t.Errorf("%+v, %v", got, err)
-	}
-	for _, bad := range []string{"", "run=" + run1 + "\n", strings.Replace(j.String(), run1, "../x", 1), strings.Replace(j.String(), "7", "x", 1)} {
-		if _, err := parseJournal(bad); err == nil {
-			t.Errorf("%q: no error", bad)
 		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/sync/local"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
@@ -91,9 +92,11 @@ func (d *bed) absent(path string) {
 
 func (d *bed) inode(path string) uint64 {
 	d.Helper()
-	n, err := inodeOf(path)
-	d.must(err)
-	return n
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); !errors.Is(err, fs.ErrNotExist) {
+		d.must(err)
+	}
+	return st.Ino
 }
 
 func (d *bed) rename(from, to string) {
@@ -114,7 +117,7 @@ func (d *bed) generation(run string, elem ...string) string {
 
 func (d *bed) survey() *remote.Survey {
 	d.Helper()
-	v, err := d.s.Survey(d.Context(), d.id, "")
+	v, err := d.s.Survey(d.Context(), d.id, d.key, "")
 	d.must(err)
 	return v
 }
@@ -233,7 +236,7 @@ var surveyBehaviours = []behaviour{
 		}
 		d.must(os.Remove(d.live))
 		d.must(os.Symlink(there+"/nowhere", d.live))
-		_, err = d.s.Survey(d.Context(), d.id, "")
+		_, err = d.s.Survey(d.Context(), d.id, d.key, "")
 		d.wantErr(err, "a link that leads nowhere")
 	}},
 	{"datasets are found", func(d *bed) {
@@ -249,7 +252,8 @@ var surveyBehaviours = []behaviour{
 		var ids []string
 		for _, i := range all {
 			ids = append(ids, i.ID)
-			st, _ := stat(d.live + "/records.parquet")
+			var st unix.Stat_t
+			d.must(unix.Stat(d.live+"/records.parquet", &st))
 			if i.ID == d.id && (i.Bytes != 23 || i.Files != 3 || i.LastLine != "last" || i.Mtime != st.Mtim.Nano()) {
 				d.Errorf("%+v", i)
 			}
@@ -311,7 +315,8 @@ var lockBehaviours = []behaviour{
 		d.must(os.RemoveAll(d.state()))
 		d.must(d.s.Claim(d.Context(), d.key, 0))
 		d.is(d.state(".gitignore"), "*\n")
-		st, err := stat(d.state())
+		var st unix.Stat_t
+		err := unix.Stat(d.state(), &st)
 		d.must(err)
 		if uint32(st.Mode)&0o777 != 0o700 {
 			d.Errorf("mode %o", st.Mode)
@@ -373,7 +378,7 @@ func TestLocalSide(t *testing.T) {
 	if unix.Access(root, unix.W_OK) != nil {
 		t.Fatal("cannot write to ", root)
 	}
-	s := newLocalSide("local", root)
+	s := local.New("local", root)
 	testSide(t, s, root)
 	if err := s.Close(); err != nil {
 		t.Error(err)

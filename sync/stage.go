@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"syscall"
 
+	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/remote/rsync"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
@@ -74,7 +75,7 @@ func (st *stage) preCopy(ctx context.Context) error {
 			return err
 		}
 		if adopted {
-			if err := st.list(ctx, p, arrivals{}); err != nil {
+			if err := st.list(ctx, p, remote.Arrivals{}); err != nil {
 				return err
 			}
 			if err := st.hashSource(ctx, p, p.arriving()); err != nil {
@@ -256,7 +257,7 @@ func (c *command) explainSpace(ctx context.Context, p *plan, err error) error {
 	if !noSpace(err) {
 		return err
 	}
-	now, serr := p.dst.side.Survey(ctx, c.id, "")
+	now, serr := p.dst.side.Survey(ctx, c.id, c.key, "")
 	if serr != nil {
 		return err
 	}

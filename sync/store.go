@@ -3,18 +3,15 @@ package sync
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/sync/local"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
@@ -22,7 +19,7 @@ import (
 // hash caches of both sides and the log. Losing it costs time and, for the bases, a question; never data.
 type store struct {
 	dir   string
-	local *localSide // makes the state directory
+	local *local.Side
 }
 
 // base is the common base of a dataset and a place: the content that both sides had after the last success.
@@ -98,7 +95,7 @@ func (b *base) drifted(e *verify.Entry) bool {
 func (s store) base(id string, at remote.Place, algorithm string) (*base, error) {
 	b, err := readBase(s.basePath(id, placeName(at)), algorithm)
 	if err != nil || !b.Place.Is(at) {
-		return nil, ignoreMissing(err)
+		return nil, local.IgnoreMissing(err)
 	}
 	return b, nil
 }
@@ -154,7 +151,7 @@ func (s store) placelessRun(id, remote string, next *base) string {
 
 // readHead reads a base without its files.
 func readHead(path string) (*base, error) {
-	f, err := openOwn(path)
+	f, err := local.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +169,7 @@ func readBaseHead(r *bufio.Reader) (*base, error) {
 }
 
 func readWholeBase(path string) (*base, error) {
-	f, err := openOwn(path)
+	f, err := local.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +188,7 @@ func readWholeBase(path string) (*base, error) {
 // putPending writes the base that a promotion is about to make common.
 func (s store) putPending(id, dir, algorithm string, b *base) error {
 	path := s.basePath(id, dir)
-	return s.write(path+pendingSuffix, func(w io.Writer) error {
+	return s.local.Replace(path+pendingSuffix, func(w io.Writer) error {
 		head, err := json.Marshal(b)
 		if err != nil {
 			return err
@@ -209,7 +206,7 @@ func (s store) settlePending(id, dir, run string, promoted bool) error {
 	path := s.basePath(id, dir)
 	pending, err := readHead(path + pendingSuffix)
 	if err != nil {
-		return ignoreMissing(err)
+		return local.IgnoreMissing(err)
 	}
 	if pending.Run != run {
 		return nil
@@ -217,7 +214,7 @@ func (s store) settlePending(id, dir, run string, promoted bool) error {
 	if !promoted {
 		return s.dropPending(id, dir)
 	}
-	if err := ignoreMissing(os.Rename(path, path+previousSuffix)); err != nil {
+	if err := local.IgnoreMissing(os.Rename(path, path+previousSuffix)); err != nil {
 		return err
 	}
 	return os.Rename(path+pendingSuffix, path)
@@ -227,7 +224,7 @@ func (s store) settlePending(id, dir, run string, promoted bool) error {
 func (s store) settleRun(id, run string, promoted bool) error {
 	dirs, err := os.ReadDir(filepath.Join(s.dir, "base"))
 	if err != nil {
-		return ignoreMissing(err)
+		return local.IgnoreMissing(err)
 	}
 	for _, dir := range dirs {
 		if err := s.settlePending(id, dir.Name(), run, promoted); err != nil {
@@ -241,7 +238,7 @@ func (s store) settleRun(id, run string, promoted bool) error {
 func (s store) basesOf(id, run string) (dirs []string, err error) {
 	all, err := os.ReadDir(filepath.Join(s.dir, "base"))
 	if err != nil || run == "" {
-		return nil, ignoreMissing(err)
+		return nil, local.IgnoreMissing(err)
 	}
 	for _, dir := range all {
 		if b, err := readHead(s.basePath(id, dir.Name())); err == nil && b.Run == run {
@@ -253,8 +250,8 @@ func (s store) basesOf(id, run string) (dirs []string, err error) {
 
 func (s store) dropPending(id, dir string) error {
 	path := s.basePath(id, dir) + pendingSuffix
-	os.Remove(path + newSuffix) // a dead run's
-	return ignoreMissing(os.Remove(path))
+	os.Remove(path + local.NewSuffix) // a dead run's
+	return local.IgnoreMissing(os.Remove(path))
 }
 
 const previousSuffix = "%previous"
@@ -270,69 +267,6 @@ func (s store) putPrevious(id, dir, run string, d Direction) error {
 	return s.putPending(id, dir, b.alg, b)
 }
 
-func ignoreMissing(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
-// write replaces a file of the store atomically, making the store on first use.
-func (s store) write(path string, fill func(io.Writer) error) error {
-	if err := s.makeParent(path); err != nil {
-		return err
-	}
-	l, err := waitLock(context.Background(), filepath.Join(s.dir, "store.lock"), storeTimeout)
-	if err != nil {
-		return err
-	}
-	defer l.unlock()
-	return rewrite(path, 0o600, fill)
-}
-
-// storeTimeout is far more than a write of the store takes.
-const storeTimeout = 30 * time.Second
-
-// newSuffix is that of a file that is being written: the name is always the same, so that a dead writer's is replaced
-// by the next. It cannot end a state key.
-const newSuffix = "%new"
-
-// rewrite replaces a file in one step, for one writer at a time.
-func rewrite(path string, mode os.FileMode, fill func(io.Writer) error) error {
-	if err := ignoreMissing(os.Remove(path + newSuffix)); err != nil { // nor written to: it may be a link to something else
-		return err
-	}
-	f, err := os.OpenFile(path+newSuffix, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return err
-	}
-	w := bufio.NewWriter(f)
-	err = fill(w)
-	if err == nil {
-		err = w.Flush()
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		return os.Rename(path+newSuffix, path)
-	}
-	os.Remove(path + newSuffix)
-	return err
-}
-
-// makeParent makes the directory of a file of the store.
-func (s store) makeParent(path string) error {
-	rel, err := filepath.Rel(s.dir, filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return s.local.makeState(strings.Split(rel, "/")...)
-}
-
 // cachePath: the empty remote name stands for the local side.
 func (s store) cachePath(id, remote string) string {
 	if remote == "" {
@@ -343,7 +277,7 @@ func (s store) cachePath(id, remote string) string {
 
 // learn takes the digests of the cache into a snapshot, for all files whose stamps did not change.
 func (s store) learn(snap *snapshot, id, remote, algorithm string) {
-	f, err := openOwn(s.cachePath(id, remote))
+	f, err := local.Open(s.cachePath(id, remote))
 	if err != nil {
 		return
 	}
@@ -358,7 +292,7 @@ func (s store) remember(snap *snapshot, id, remote, algorithm string) error {
 	if settled == 0 || (settled == snap.learnt && settled == snap.cached) {
 		return nil
 	}
-	return s.write(s.cachePath(id, remote), func(w io.Writer) error {
+	return s.local.Replace(s.cachePath(id, remote), func(w io.Writer) error {
 		return verify.WriteSettled(w, algorithm, snap.files, snap.survey.Now)
 	})
 }
@@ -388,26 +322,14 @@ func (s store) log(e LogEntry) error {
 		return err
 	}
 	path := filepath.Join(s.dir, "log", "sync.jsonl")
-	if err := s.makeParent(path); err != nil {
-		return err
-	}
-	f, err := openPlain(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	if _, err = f.Write(append(line, '\n')); err == nil {
-		err = f.Close()
-	} else {
-		f.Close()
-	}
-	return err
+	return s.local.Append(path, append(line, '\n'))
 }
 
 // Log reads the log of a root, newest first; id "" means all datasets. Lines that cannot be read are passed over.
 func Log(root, id string) ([]LogEntry, error) {
-	data, err := readOwn(filepath.Join(root, stateDir, "log", "sync.jsonl"))
+	data, err := local.Read(filepath.Join(root, stateDir, "log", "sync.jsonl"))
 	if err != nil {
-		return nil, ignoreMissing(err)
+		return nil, local.IgnoreMissing(err)
 	}
 	var out []LogEntry
 	for line := range bytes.Lines(data) {

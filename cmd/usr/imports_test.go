@@ -14,7 +14,8 @@ const module = "github.com/dnadesign-maintainers/usr/"
 func TestImportDirections(t *testing.T) {
 	may := map[string][]string{
 		"cmd/usr":                       {"sync", "remote", "remote/ssh", "remote/shell", "remote/rsync", "remote/doctor", "verify", "profiles", "remote/remotetest"},
-		"sync":                          {"remote", "remote/ssh", "remote/shell", "remote/rsync", "verify", "profiles"},
+		"sync/local":                    {"remote", "verify"},
+		"sync":                          {"sync/local", "remote", "remote/ssh", "remote/shell", "remote/rsync", "verify", "profiles"},
 		"remote":                        {"verify"},
 		"remote/ssh":                    {"remote"},
 		"remote/shell":                  {"remote", "remote/ssh", "verify"},

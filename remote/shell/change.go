@@ -119,15 +119,16 @@ func (s *Session) Remove(ctx context.Context, dir string) error {
 	return s.do(ctx, request{verb: "remove", args: []string{s.root, dir}}, "remove "+remote.Escape(dir), nil)
 }
 
-// StageFile makes, or finds, the private directory dir beside a file, and the directories above it. The name of dir
-// ends in ".usr-stage".
-func (s *Session) StageFile(ctx context.Context, file, dir string, timeout time.Duration) error {
+// StageFile makes (or finds) the private directory beside a file in which its replacement is put together, with the
+// directories above it, and claims it until Release.
+func (s *Session) StageFile(ctx context.Context, file string, timeout time.Duration) (dir string, err error) {
+	dir = remote.FileStage(file)
 	path := dir + "/lock"
-	err := s.obtain(ctx, request{verb: "stagefile", args: []string{file, dir}}, path, timeout)
+	err = s.obtain(ctx, request{verb: "stagefile", args: []string{file, dir}}, path, timeout)
 	if err == nil {
 		s.claimFor = path
 	}
-	return err
+	return dir, err
 }
 
 // PromoteFile flushes the named file in dir, renames it over the file, and removes dir.

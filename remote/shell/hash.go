@@ -49,9 +49,9 @@ func (s *Session) hash(ctx context.Context, dir, algorithm string, files []Sized
 	return s.hashEach(ctx, dir, algorithm, append(odd, missed...), got)
 }
 
-// HashPresent hashes those of the files, HashBatch of them at most, that are there, and that every tool can name; the
+// hashPresent hashes those of the files, HashBatch of them at most, that are there, and that every tool can name; the
 // others are returned. It reports the host's clock (ns) from before the first of them was read.
-func (s *Session) HashPresent(ctx context.Context, dir, algorithm string, files []Sized, got func(path string, sum verify.Digest)) (clock int64, missed []Sized, err error) {
+func (s *Session) hashPresent(ctx context.Context, dir, algorithm string, files []Sized, got func(path string, sum verify.Digest)) (clock int64, missed []Sized, err error) {
 	plain, odd := byName(files)
 	r := request{verb: "present", args: []string{algorithm, dir}}
 	missed, err = s.hashMany(ctx, r, plain, func(b *bufio.Reader) error {

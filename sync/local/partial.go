@@ -1,4 +1,4 @@
-package sync
+package local
 
 import (
 	"errors"
@@ -9,7 +9,7 @@ import (
 
 // SavePartial puts an unfinished file where rsync looks for partial ones, which is by name alone. A longer one that
 // is there already stays.
-func (s *localSide) SavePartial(file, partial, name string) error {
+func (s *Side) SavePartial(file, partial, name string) error {
 	if err := os.Mkdir(partial, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
@@ -19,7 +19,7 @@ func (s *localSide) SavePartial(file, partial, name string) error {
 	to := filepath.Join(partial, name)
 	unfinished, err := os.Lstat(file)
 	if err != nil {
-		return ignoreMissing(err)
+		return IgnoreMissing(err)
 	}
 	if there, err := os.Lstat(to); err == nil && there.Size() >= unfinished.Size() {
 		return nil

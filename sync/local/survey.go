@@ -1,4 +1,4 @@
-package sync
+package local
 
 import (
 	"bytes"
@@ -22,14 +22,14 @@ import (
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-func (s *localSide) Survey(ctx context.Context, id, known string) (*remote.Survey, error) {
+func (s *Side) Survey(ctx context.Context, id, key, known string) (*remote.Survey, error) {
 	v := &remote.Survey{EventLines: -1, Now: fsClock()}
 	err := ctx.Err()
 	if err == nil {
 		err = s.surveyLive(v, id, known)
 	}
 	if err == nil {
-		err = s.surveyState(v, stateKey(id))
+		err = s.surveyState(v, key)
 	}
 	if err == nil {
 		err = s.surveySpace(v)
@@ -41,7 +41,7 @@ func (s *localSide) Survey(ctx context.Context, id, known string) (*remote.Surve
 	return v, nil
 }
 
-func (s *localSide) surveyLive(v *remote.Survey, id, known string) (err error) {
+func (s *Side) surveyLive(v *remote.Survey, id, known string) (err error) {
 	v.Live, v.Exists, err = resolve(filepath.Join(s.root, id))
 	if err != nil || !v.Exists {
 		return err
@@ -64,9 +64,6 @@ func (s *localSide) surveyLive(v *remote.Survey, id, known string) (err error) {
 	return err
 }
 
-// lockFile is that of a dataset. A transfer makes it where it is not there, and a promotion always carries it over.
-const lockFile = ".usr.lock"
-
 // listing walks through a tree and sums up all that it sees but the lock file, in its order: a tree that nothing has
 // touched is read in the same order again.
 func listing(dir string, visit func(verify.Entry)) (string, error) {
@@ -77,7 +74,7 @@ func listing(dir string, visit func(verify.Entry)) (string, error) {
 		for _, n := range []uint64{uint64(e.Mode), uint64(e.Gid), uint64(e.Size), uint64(e.Mtime), uint64(e.Ctime), e.Dev, e.Ino} {
 			b = binary.BigEndian.AppendUint64(b, n)
 		}
-		if e.Path != lockFile {
+		if e.Path != remote.LockFile {
 			sum.Write(b)
 		}
 		visit(e)
@@ -110,11 +107,11 @@ func countLines(file string) (int64, error) {
 }
 
 // surveyState refuses at once what is not ours among the places that a transfer goes to.
-func (s *localSide) surveyState(v *remote.Survey, key string) error {
+func (s *Side) surveyState(v *remote.Survey, key string) error {
 	err := s.inState(func(dir ownDir) error {
 		for _, name := range []string{key, key + ".lock"} {
 			fi, err := dir.Lstat(name)
-			if ignoreMissing(err) != nil {
+			if IgnoreMissing(err) != nil {
 				return err
 			}
 			if err == nil && !fi.Mode().IsRegular() {
@@ -144,7 +141,7 @@ func (s *localSide) surveyState(v *remote.Survey, key string) error {
 }
 
 // place: where inode numbers are made up anew by each mount they identify nothing.
-func (s *localSide) place() remote.Place {
+func (s *Side) place() remote.Place {
 	at := remote.Place{Dir: s.root}
 	if st, err := stat(s.root); err == nil && steadyInodes(s.root) {
 		at.Root = strconv.FormatUint(st.Ino, 10)
@@ -152,7 +149,7 @@ func (s *localSide) place() remote.Place {
 	return at
 }
 
-func (s *localSide) surveySpace(v *remote.Survey) error {
+func (s *Side) surveySpace(v *remote.Survey) error {
 	state, err := stat(existing(s.state))
 	if err != nil {
 		return err
@@ -185,7 +182,7 @@ func freeSpace(dir string) (bytes, inodes int64) {
 	return bytes, inodes
 }
 
-func (s *localSide) Datasets(ctx context.Context) ([]remote.Dataset, error) {
+func (s *Side) Datasets(ctx context.Context) ([]remote.Dataset, error) {
 	if _, err := os.ReadDir(s.root); err != nil {
 		return nil, fmt.Errorf("cannot list the datasets of %s: %w", s.name, err)
 	}
@@ -228,7 +225,7 @@ func datasetDirs(dir string) []string {
 }
 
 // describe sums up what can be seen of a dataset; ok is false if it is none.
-func (s *localSide) describe(id string, classes *verify.Classifier) (d remote.Dataset, ok bool) {
+func (s *Side) describe(id string, classes *verify.Classifier) (d remote.Dataset, ok bool) {
 	dir := filepath.Join(s.root, id)
 	fi, err := os.Stat(filepath.Join(dir, "records.parquet"))
 	if err != nil || !fi.Mode().IsRegular() {

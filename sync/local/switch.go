@@ -1,4 +1,4 @@
-package sync
+package local
 
 import (
 	"context"
@@ -18,7 +18,7 @@ import (
 )
 
 // switchTrees is step 3. The lock of the events is held exactly around the switch, so that no append straddles.
-func (s *localSide) switchTrees(ctx context.Context, p remote.Promotion, j journal) error {
+func (s *Side) switchTrees(ctx context.Context, p remote.Promotion, j journal) error {
 	run := s.runPath(p.Key, p.Run)
 	tree, parent := filepath.Join(run, "tree"), filepath.Dir(p.Live)
 	if !j.replaces {
@@ -36,7 +36,7 @@ func (s *localSide) switchTrees(ctx context.Context, p remote.Promotion, j journ
 	return syncDirs(parent, run)
 }
 
-func (s *localSide) switchHeld(ctx context.Context, p remote.Promotion, j journal) (err error) {
+func (s *Side) switchHeld(ctx context.Context, p remote.Promotion, j journal) (err error) {
 	held, err := holdEvents(ctx, p.Live, p.LockTimeout)
 	if err != nil {
 		return err
@@ -46,8 +46,8 @@ func (s *localSide) switchHeld(ctx context.Context, p remote.Promotion, j journa
 		_, err = s.switchLive(p, j)
 		return err
 	}
-	log := filepath.Join(p.Live, eventsPath)
-	taken, err := followLog(log, p.LogSize, filepath.Join(s.runPath(p.Key, p.Run), "tree", eventsPath))
+	log := filepath.Join(p.Live, eventsLog)
+	taken, err := followLog(log, p.LogSize, filepath.Join(s.runPath(p.Key, p.Run), "tree", eventsLog))
 	if err != nil {
 		return err
 	}
@@ -55,12 +55,12 @@ func (s *localSide) switchHeld(ctx context.Context, p remote.Promotion, j journa
 	if err != nil {
 		return err
 	}
-	_, err = followLog(filepath.Join(old, eventsPath), taken, log) // of who took no lock
+	_, err = followLog(filepath.Join(old, eventsLog), taken, log) // of who took no lock
 	return err
 }
 
 // switchLive makes the staged tree live, and says where the old one is.
-func (s *localSide) switchLive(p remote.Promotion, j journal) (old string, err error) {
+func (s *Side) switchLive(p remote.Promotion, j journal) (old string, err error) {
 	run := s.runPath(p.Key, p.Run)
 	tree, old := filepath.Join(run, "tree"), filepath.Join(run, "old")
 	if !p.NoExchange {
@@ -101,7 +101,7 @@ var errTheirs = errors.New("another program made a dataset there while the trees
 
 // fillGap is the second of two renames. What another program puts there in that moment is not overwritten: it is
 // moved aside, unless it is a dataset, which stands.
-func (s *localSide) fillGap(key string, j journal) error {
+func (s *Side) fillGap(key string, j journal) error {
 	run := s.runPath(key, j.run)
 	tree, old := filepath.Join(run, "tree"), filepath.Join(run, "old")
 	from, to := filepath.Join(old, eventsLock), filepath.Join(j.live, eventsLock)
@@ -131,7 +131,7 @@ func (s *localSide) fillGap(key string, j journal) error {
 }
 
 // moveAside gives what fills the gap the first free name in the run directory.
-func (s *localSide) moveAside(key string, j journal) error {
+func (s *Side) moveAside(key string, j journal) error {
 	for n := 1; ; n++ {
 		err := renameNew(j.live, filepath.Join(s.runPath(key, j.run), stubPrefix+strconv.Itoa(n)))
 		if !errors.Is(err, fs.ErrExist) {
@@ -143,11 +143,11 @@ func (s *localSide) moveAside(key string, j journal) error {
 // What was moved aside is a stub until its event lines are in live.
 const (
 	stubPrefix  = "stub."
-	asidePrefix = "aside."
+	AsidePrefix = "aside."
 )
 
 // takeStubs has the event lines of what was moved aside follow in live, once whoever is about to append there is done.
-func (s *localSide) takeStubs(key string, j journal) (err error) {
+func (s *Side) takeStubs(key string, j journal) (err error) {
 	run := s.runPath(key, j.run)
 	stubs, err := filepath.Glob(globEscape(run) + "/" + stubPrefix + "*")
 	if err != nil || len(stubs) == 0 {
@@ -163,7 +163,7 @@ func (s *localSide) takeStubs(key string, j journal) (err error) {
 		if err := takeStub(ctx, stub, j.live); err != nil {
 			return err
 		}
-		aside := filepath.Join(run, asidePrefix+strings.TrimPrefix(filepath.Base(stub), stubPrefix))
+		aside := filepath.Join(run, AsidePrefix+strings.TrimPrefix(filepath.Base(stub), stubPrefix))
 		if err := renameNew(stub, aside); err != nil {
 			return err
 		}
@@ -180,7 +180,7 @@ func takeStub(ctx context.Context, stub, live string) error {
 			defer writers.unlock()
 		}
 	}
-	if _, err := followLog(filepath.Join(stub, eventsPath), 0, filepath.Join(live, eventsPath)); err != nil {
+	if _, err := followLog(filepath.Join(stub, eventsLog), 0, filepath.Join(live, eventsLog)); err != nil {
 		return err
 	}
 	return dropLockFiles(stub)
@@ -191,11 +191,13 @@ func globEscape(path string) string {
 }
 
 func hasPrimary(dir string) bool {
-	_, err := os.Lstat(filepath.Join(dir, primaryPath))
+	_, err := os.Lstat(filepath.Join(dir, primary))
 	return err == nil
 }
 
 const (
+	primary      = "records.parquet"
+	eventsLog    = ".events.log"
 	eventsLock   = ".events.lock"
 	transferLock = ".usr.transfer.lock" // of the earlier tool
 	// eventsPatience is the longest that a promotion waits for it: it holds the dataset meanwhile, and nobody holds the
@@ -288,18 +290,18 @@ func shedLocks(tree, live string) error {
 		return err
 	}
 	link := filepath.Join(filepath.Dir(tree), "lock")
-	if err := errors.Join(drop(filepath.Dir(tree), "lock"), os.Symlink(filepath.Join(live, lockFile), link)); err != nil {
+	if err := errors.Join(drop(filepath.Dir(tree), "lock"), os.Symlink(filepath.Join(live, remote.LockFile), link)); err != nil {
 		return err
 	}
-	return os.Rename(link, filepath.Join(tree, lockFile))
+	return os.Rename(link, filepath.Join(tree, remote.LockFile))
 }
 
 // dropLockFiles lets the link be that stands in for the dataset's lock.
 func dropLockFiles(dir string) error {
-	if st, err := lstat(filepath.Join(dir, lockFile)); err == nil && uint32(st.Mode)&unix.S_IFMT == unix.S_IFLNK {
+	if st, err := lstat(filepath.Join(dir, remote.LockFile)); err == nil && uint32(st.Mode)&unix.S_IFMT == unix.S_IFLNK {
 		return drop(dir, eventsLock, transferLock)
 	}
-	return drop(dir, lockFile, eventsLock, transferLock)
+	return drop(dir, remote.LockFile, eventsLock, transferLock)
 }
 
 func drop(dir string, names ...string) error {
@@ -312,7 +314,7 @@ func drop(dir string, names ...string) error {
 }
 
 // heal takes the lock files out of what is kept and what dead runs left: earlier versions left second names there.
-func (s *localSide) heal(key string) error {
+func (s *Side) heal(key string) error {
 	for _, where := range []string{"generations", "stage"} {
 		if err := s.inState(ownDir.heal, where, key); err != nil {
 			return err
@@ -346,11 +348,11 @@ func (d ownDir) healTree(run, name string) error {
 	}
 	defer tree.Close()
 	locks := []string{eventsLock, transferLock}
-	if fi, err := tree.Lstat(lockFile); err == nil && fi.Mode().IsRegular() { // a link stands in for the dataset's lock
-		locks = append(locks, lockFile)
+	if fi, err := tree.Lstat(remote.LockFile); err == nil && fi.Mode().IsRegular() { // a link stands in for the dataset's lock
+		locks = append(locks, remote.LockFile)
 	}
 	for _, lock := range locks {
-		if err := ignoreMissing(tree.Remove(lock)); err != nil {
+		if err := IgnoreMissing(tree.Remove(lock)); err != nil {
 			return err
 		}
 	}
@@ -363,5 +365,5 @@ func ignoreUnsound(err error) error {
 	if errors.As(err, &planted) {
 		return nil
 	}
-	return ignoreMissing(err)
+	return IgnoreMissing(err)
 }

@@ -1,4 +1,4 @@
-package sync
+package local
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-func (s *localSide) Stage(ctx context.Context, key, run, live string) error {
+func (s *Side) Stage(ctx context.Context, key, run, live string) error {
 	err := errors.Join(ctx.Err(), s.needClaim(key), checkName(run))
 	if err == nil {
 		err = s.stage(key, run, live)
@@ -28,7 +28,7 @@ func (s *localSide) Stage(ctx context.Context, key, run, live string) error {
 	return nil
 }
 
-func (s *localSide) stage(key, run, live string) error {
+func (s *Side) stage(key, run, live string) error {
 	dir := s.runPath(key, run)
 	if _, err := os.Lstat(dir); err == nil {
 		return fmt.Errorf("%s: %w", dir, fs.ErrExist)
@@ -77,7 +77,7 @@ func treeMode(made ownDir, live string) (mode, gid uint32, err error) {
 	return uint32(st.Mode)&0o777 | setgid, gid, nil
 }
 
-func (s *localSide) Link(ctx context.Context, from, to string, paths []string) error {
+func (s *Side) Link(ctx context.Context, from, to string, paths []string) error {
 	p := newPlacer(from, to, link)
 	err := s.sound(from, to)
 	if err == nil {
@@ -89,7 +89,7 @@ func (s *localSide) Link(ctx context.Context, from, to string, paths []string) e
 	return nil
 }
 
-func (s *localSide) Copy(ctx context.Context, from, to string, paths []string) error {
+func (s *Side) Copy(ctx context.Context, from, to string, paths []string) error {
 	p := newPlacer(from, to, copyFile)
 	err := s.sound(from, to)
 	if err == nil {
@@ -101,7 +101,7 @@ func (s *localSide) Copy(ctx context.Context, from, to string, paths []string) e
 	return nil
 }
 
-func (s *localSide) CopyAs(ctx context.Context, to string, files []remote.Placement) error {
+func (s *Side) CopyAs(ctx context.Context, to string, files []remote.Placement) error {
 	p := newPlacer("", to, nil)
 	for _, f := range files {
 		err := ctx.Err()
@@ -125,7 +125,7 @@ func (s *localSide) CopyAs(ctx context.Context, to string, files []remote.Placem
 	return nil
 }
 
-func (s *localSide) Write(tree, path string, mtime int64, fill func(io.Writer) error) error {
+func (s *Side) Write(tree, path string, mtime int64, fill func(io.Writer) error) error {
 	p := newPlacer("", tree, func(_, dst string) error {
 		if err := rewrite(dst, 0o666, fill); err != nil {
 			return err
@@ -250,7 +250,7 @@ func likeFile(path string, st unix.Stat_t) error {
 	return os.Chtimes(path, mtime, mtime)
 }
 
-func (s *localSide) SetDirs(ctx context.Context, dir string, dirs []verify.Entry) error {
+func (s *Side) SetDirs(ctx context.Context, dir string, dirs []verify.Entry) error {
 	if err := s.sound(dir); err != nil {
 		return fmt.Errorf("cannot set the mode of directories in %s: %w", dir, err)
 	}
@@ -278,7 +278,7 @@ func setDir(dir string, e verify.Entry) error {
 	return giveDir(path, uint32(e.Mode), e.Gid)
 }
 
-func (s *localSide) Flush(ctx context.Context, dir string) error {
+func (s *Side) Flush(ctx context.Context, dir string) error {
 	if err := errors.Join(ctx.Err(), flushFS(dir)); err != nil {
 		return fmt.Errorf("cannot flush %s: %w", dir, err)
 	}

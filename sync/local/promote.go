@@ -1,4 +1,4 @@
-package sync
+package local
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 	"github.com/dnadesign-maintainers/usr/remote"
 )
 
-func (s *localSide) Promote(ctx context.Context, p remote.Promotion) error {
+func (s *Side) Promote(ctx context.Context, p remote.Promotion) error {
 	replaces, err := s.mayPromote(ctx, p)
 	if err == nil {
 		err = s.promote(ctx, p, replaces)
@@ -27,7 +27,7 @@ func (s *localSide) Promote(ctx context.Context, p remote.Promotion) error {
 }
 
 // mayPromote refuses what would break a promise of Promote; replaces says whether there is a live tree.
-func (s *localSide) mayPromote(ctx context.Context, p remote.Promotion) (replaces bool, err error) {
+func (s *Side) mayPromote(ctx context.Context, p remote.Promotion) (replaces bool, err error) {
 	if err := errors.Join(ctx.Err(), s.needClaim(p.Key), checkName(p.Run)); err != nil {
 		return false, err
 	}
@@ -55,12 +55,12 @@ func (s *localSide) mayPromote(ctx context.Context, p remote.Promotion) (replace
 
 // promote is not to be cancelled but while it waits for the lock of the events: it takes milliseconds, and half of it is
 // work for Recover.
-func (s *localSide) promote(ctx context.Context, p remote.Promotion, replaces bool) error {
+func (s *Side) promote(ctx context.Context, p remote.Promotion, replaces bool) error {
 	run := s.runPath(p.Key, p.Run)
 	tree := filepath.Join(run, "tree")
 	if replaces {
 		carry := slices.DeleteFunc(slices.Clone(p.Carry), func(path string) bool { return path == eventsLock })
-		if err := carryInto(p.Live, tree, append(carry, lockFile)); err != nil {
+		if err := carryInto(p.Live, tree, append(carry, remote.LockFile)); err != nil {
 			return err
 		}
 	}
@@ -124,7 +124,7 @@ func notSupported(err error) bool {
 }
 
 // forget drops the journal of a switch that failed, if it failed without effect; else it is left to Recover.
-func (s *localSide) forget(key string, j journal) error {
+func (s *Side) forget(key string, j journal) error {
 	now, err := inodeOf(j.live)
 	if err != nil || now == j.inode {
 		return err
@@ -136,7 +136,7 @@ func (s *localSide) forget(key string, j journal) error {
 }
 
 // finish is steps 4 and 5, whether for the first time or again after a crash in the middle.
-func (s *localSide) finish(key string, j journal) error {
+func (s *Side) finish(key string, j journal) error {
 	run := s.runPath(key, j.run)
 	tree, old, copies := filepath.Join(run, "tree"), filepath.Join(run, "old"), filepath.Join(run, "copies")
 	if _, err := os.Lstat(run); errors.Is(err, fs.ErrNotExist) {
@@ -215,7 +215,7 @@ func writeDurably(file, text string) error {
 	return syncDirs(dir)
 }
 
-func (s *localSide) MoveIn(_ context.Context, old, live, file string) error {
+func (s *Side) MoveIn(_ context.Context, old, live, file string) error {
 	if err := s.sound(old); err != nil {
 		return err
 	}
@@ -223,7 +223,7 @@ func (s *localSide) MoveIn(_ context.Context, old, live, file string) error {
 	return p.place(file)
 }
 
-func (s *localSide) SwapIn(_ context.Context, old, live, file string) error {
+func (s *Side) SwapIn(_ context.Context, old, live, file string) error {
 	if err := s.sound(old); err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package sync
+package local
 
 import (
 	"context"
@@ -8,14 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-func (s *localSide) Stat(ctx context.Context, file string) (verify.Entry, error) {
+func (s *Side) Stat(ctx context.Context, file string) (verify.Entry, error) {
 	if err := ctx.Err(); err != nil {
 		return verify.Entry{}, err
 	}
@@ -26,8 +25,8 @@ func (s *localSide) Stat(ctx context.Context, file string) (verify.Entry, error)
 	return e, nil
 }
 
-func (s *localSide) StageFile(ctx context.Context, file string, timeout time.Duration) (string, error) {
-	dir := stageOf(file)
+func (s *Side) StageFile(ctx context.Context, file string, timeout time.Duration) (string, error) {
+	dir := remote.FileStage(file)
 	err := errors.Join(ctx.Err(), os.MkdirAll(filepath.Dir(file), 0o777))
 	if err == nil {
 		err = s.claimFile(ctx, dir, timeout)
@@ -41,7 +40,7 @@ func (s *localSide) StageFile(ctx context.Context, file string, timeout time.Dur
 
 // claimFile claims the stage of a single file. A run that ends meanwhile removes the directory with its lock, which is
 // then made anew.
-func (s *localSide) claimFile(ctx context.Context, dir string, timeout time.Duration) error {
+func (s *Side) claimFile(ctx context.Context, dir string, timeout time.Duration) error {
 	for {
 		if err := ignoreExisting(os.Mkdir(dir, 0o700)); err != nil {
 			return err
@@ -60,12 +59,7 @@ func (s *localSide) claimFile(ctx context.Context, dir string, timeout time.Dura
 	}
 }
 
-// stageOf is the directory beside a file in which its replacement is put together.
-func stageOf(file string) string {
-	return filepath.Join(filepath.Dir(file), "."+filepath.Base(file)+stageSuffix)
-}
-
-func (s *localSide) PromoteFile(ctx context.Context, dir, name, file string) error {
+func (s *Side) PromoteFile(ctx context.Context, dir, name, file string) error {
 	err := errors.Join(ctx.Err(), flushFS(dir))
 	if err == nil {
 		err = os.Rename(filepath.Join(dir, name), file)
@@ -79,8 +73,8 @@ func (s *localSide) PromoteFile(ctx context.Context, dir, name, file string) err
 	return nil
 }
 
-func (s *localSide) DropFile(_ context.Context, dir string) error {
-	if !strings.HasSuffix(dir, stageSuffix) {
+func (s *Side) DropFile(_ context.Context, dir string) error {
+	if !remote.IsFileStage(dir) {
 		return fmt.Errorf("cannot remove %s: it is not a stage", strconv.Quote(dir))
 	}
 	return removeTree(dir)

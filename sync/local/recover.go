@@ -1,4 +1,4 @@
-package sync
+package local
 
 import (
 	"context"
@@ -44,23 +44,23 @@ func parseJournal(text string) (j journal, err error) {
 	return j, nil
 }
 
-func (s *localSide) writeJournal(key string, j journal) error {
+func (s *Side) writeJournal(key string, j journal) error {
 	if strings.Contains(j.live, "\n") {
 		return fmt.Errorf("the path %q holds a newline", j.live)
 	}
 	return writeDurably(s.journalPath(key), j.String())
 }
 
-func (s *localSide) dropJournal(key string) error {
+func (s *Side) dropJournal(key string) error {
 	return s.inState(func(dir ownDir) error {
 		if err := dir.Remove(key); err != nil {
-			return ignoreMissing(err)
+			return IgnoreMissing(err)
 		}
 		return syncDirs(dir.path)
 	}, "journal")
 }
 
-func (s *localSide) Recover(ctx context.Context, key string) (remote.Recovered, error) {
+func (s *Side) Recover(ctx context.Context, key string) (remote.Recovered, error) {
 	err := errors.Join(ctx.Err(), s.needClaim(key))
 	var r remote.Recovered
 	if err == nil {
@@ -75,17 +75,17 @@ func (s *localSide) Recover(ctx context.Context, key string) (remote.Recovered, 
 	return r, nil
 }
 
-func (s *localSide) recover(key string) (remote.Recovered, error) {
-	text, err := readOwn(s.journalPath(key))
+func (s *Side) recover(key string) (remote.Recovered, error) {
+	text, err := Read(s.journalPath(key))
 	if err != nil {
-		return remote.Recovered{}, ignoreMissing(err)
+		return remote.Recovered{}, IgnoreMissing(err)
 	}
 	j, err := parseJournal(string(text))
 	if err != nil {
 		return remote.Recovered{}, fmt.Errorf("%s: %w", s.journalPath(key), err)
 	}
 	r := remote.Recovered{Run: j.run}
-	if err := ignoreMissing(s.sound(s.runPath(key, j.run))); err != nil {
+	if err := IgnoreMissing(s.sound(s.runPath(key, j.run))); err != nil {
 		return r, err
 	}
 	if r.Forward, err = s.restore(key, j); err != nil {
@@ -98,7 +98,7 @@ func (s *localSide) recover(key string) (remote.Recovered, error) {
 }
 
 // restore sees to it that there is a live tree, if there was one, and says whether it is the new one.
-func (s *localSide) restore(key string, j journal) (forward bool, err error) {
+func (s *Side) restore(key string, j journal) (forward bool, err error) {
 	run := s.runPath(key, j.run)
 	now, lerr := inodeOf(j.live)
 	tree, terr := inodeOf(filepath.Join(run, "tree"))
@@ -120,8 +120,8 @@ func (s *localSide) restore(key string, j journal) (forward bool, err error) {
 	case old != 0:
 		return false, moveDurably(filepath.Join(run, "old"), j.live)
 	case tree != 0: // exchanged, and then the new tree was deleted
-		if st, err := lstat(filepath.Join(run, "tree", lockFile)); err == nil && uint32(st.Mode)&unix.S_IFMT == unix.S_IFLNK {
-			if err := drop(filepath.Join(run, "tree"), lockFile); err != nil {
+		if st, err := lstat(filepath.Join(run, "tree", remote.LockFile)); err == nil && uint32(st.Mode)&unix.S_IFMT == unix.S_IFLNK {
+			if err := drop(filepath.Join(run, "tree"), remote.LockFile); err != nil {
 				return false, err
 			}
 		}
@@ -131,7 +131,7 @@ func (s *localSide) restore(key string, j journal) (forward bool, err error) {
 }
 
 // keepOld makes a generation of the old tree; the new one stays behind as the stage of a dead run.
-func (s *localSide) keepOld(key, run string) error {
+func (s *Side) keepOld(key, run string) error {
 	if err := s.makeState("generations", key, run); err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func moveDurably(from, to string) error {
 	return syncDirs(filepath.Dir(to), filepath.Dir(from))
 }
 
-func (s *localSide) Settle(ctx context.Context, key string, keep int, spared ...string) error {
+func (s *Side) Settle(ctx context.Context, key string, keep int, spared ...string) error {
 	err := errors.Join(ctx.Err(), s.needClaim(key))
 	if err == nil {
 		err = s.dropJournal(key)
@@ -167,7 +167,7 @@ func (s *localSide) Settle(ctx context.Context, key string, keep int, spared ...
 }
 
 // prune removes the oldest generations but for the spared ones, and remains of earlier prunings.
-func (s *localSide) prune(key string, keep int, spared []string) error {
+func (s *Side) prune(key string, keep int, spared []string) error {
 	err := s.inState(func(dir ownDir) error {
 		whole, err := dir.generations()
 		if err != nil {
@@ -203,7 +203,7 @@ func (d ownDir) generations() ([]string, error) {
 	})
 }
 
-func (s *localSide) Generations(ctx context.Context, key string) ([]remote.Generation, error) {
+func (s *Side) Generations(ctx context.Context, key string) ([]remote.Generation, error) {
 	var runs []string
 	err := s.inState(func(dir ownDir) (err error) { runs, err = dir.generations(); return err }, "generations", key)
 	if err = errors.Join(ctx.Err(), err); err != nil {
@@ -213,7 +213,7 @@ func (s *localSide) Generations(ctx context.Context, key string) ([]remote.Gener
 	var found []remote.Generation
 	for _, run := range runs {
 		dir := filepath.Join(s.generationsPath(key), run)
-		info, err := readOwn(filepath.Join(dir, "info"))
+		info, err := Read(filepath.Join(dir, "info"))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("cannot read the generation %s: %w", run, err)
 		}

@@ -1,4 +1,4 @@
-package sync
+package local
 
 import (
 	"context"
@@ -24,7 +24,7 @@ type fileLock struct {
 // errUnlockable: a side that is only read from offers nothing to lock.
 var errUnlockable = errors.New("the lock file can be neither made nor opened")
 
-func (s *localSide) Claim(ctx context.Context, key string, timeout time.Duration) error {
+func (s *Side) Claim(ctx context.Context, key string, timeout time.Duration) error {
 	if err := checkName(key); err != nil {
 		return fmt.Errorf("cannot claim a dataset on %s: %w", s.name, err)
 	}
@@ -42,17 +42,17 @@ func (s *localSide) Claim(ctx context.Context, key string, timeout time.Duration
 	return nil
 }
 
-func (s *localSide) Release(context.Context) error {
+func (s *Side) Release(context.Context) error {
 	err := s.claim.unlock()
 	s.claim, s.claimKey = nil, ""
 	return err
 }
 
-func (s *localSide) Lock(ctx context.Context, live string, timeout time.Duration, readOnly bool) (bool, error) {
+func (s *Side) Lock(ctx context.Context, live string, timeout time.Duration, readOnly bool) (bool, error) {
 	if s.lock != nil {
 		return false, fmt.Errorf("cannot lock %s: %s is locked", live, s.live)
 	}
-	l, err := waitLock(ctx, filepath.Join(live, lockFile), timeout)
+	l, err := waitLock(ctx, filepath.Join(live, remote.LockFile), timeout)
 	if readOnly && errors.Is(err, errUnlockable) {
 		return false, nil
 	}
@@ -63,7 +63,7 @@ func (s *localSide) Lock(ctx context.Context, live string, timeout time.Duration
 	return true, nil
 }
 
-func (s *localSide) Locked(context.Context) error {
+func (s *Side) Locked(context.Context) error {
 	if s.lock == nil {
 		return errors.New("the lock is not held")
 	}
@@ -73,7 +73,7 @@ func (s *localSide) Locked(context.Context) error {
 	return nil
 }
 
-func (s *localSide) Unlock(context.Context) error {
+func (s *Side) Unlock(context.Context) error {
 	err := s.lock.unlock()
 	s.lock, s.live = nil, ""
 	return err

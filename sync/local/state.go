@@ -1,4 +1,4 @@
-package sync
+package local
 
 import (
 	"context"
@@ -49,7 +49,7 @@ func openState(root string, elem ...string) (ownDir, error) {
 		return ownDir{}, err
 	}
 	dir := ownDir{top, root}
-	for _, name := range append([]string{stateDir}, elem...) {
+	for _, name := range append([]string{remote.StateDir}, elem...) {
 		sub, err := dir.enter(name)
 		dir.Close()
 		if err != nil {
@@ -95,17 +95,17 @@ func reason(err error) error {
 }
 
 // inState calls f with a directory of S, if it is there.
-func (s *localSide) inState(f func(ownDir) error, elem ...string) error {
+func (s *Side) inState(f func(ownDir) error, elem ...string) error {
 	dir, err := openState(s.root, elem...)
 	if err != nil {
-		return ignoreMissing(err)
+		return IgnoreMissing(err)
 	}
 	defer dir.Close()
 	return f(dir)
 }
 
 // sound refuses directories of S that a link leads to. What is not below S is let be.
-func (s *localSide) sound(dirs ...string) error {
+func (s *Side) sound(dirs ...string) error {
 	for _, dir := range dirs {
 		rel, ours := strings.CutPrefix(filepath.Clean(dir), s.state+"/")
 		if !ours {
@@ -121,8 +121,8 @@ func (s *localSide) sound(dirs ...string) error {
 }
 
 // openOwn opens a file below S for reading, if it is one: a fifo in its place must not hang us, nor a link lead on.
-func openOwn(path string) (*os.File, error) {
-	above, below := "/"+stateDir+"/", strings.LastIndex(path, "/"+stateDir+"/")
+func Open(path string) (*os.File, error) {
+	above, below := "/"+remote.StateDir+"/", strings.LastIndex(path, "/"+remote.StateDir+"/")
 	if below < 0 {
 		return nil, fmt.Errorf("%s is in no state directory", path)
 	}
@@ -149,8 +149,8 @@ func openOwn(path string) (*os.File, error) {
 	return f, nil
 }
 
-func readOwn(path string) ([]byte, error) {
-	f, err := openOwn(path)
+func Read(path string) ([]byte, error) {
+	f, err := Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +183,7 @@ func openPlain(path string, flags int, mode os.FileMode) (*os.File, error) {
 
 // makeState makes S, if need be, and the directory of the given elements below it. In a root that a group
 // writes to, S is the group's as well: whoever runs next must be able to recover what this run leaves.
-func (s *localSide) makeState(elem ...string) error {
+func (s *Side) makeState(elem ...string) error {
 	dir, err := s.madeState(elem...)
 	if err != nil {
 		return err
@@ -192,7 +192,7 @@ func (s *localSide) makeState(elem ...string) error {
 }
 
 // madeState is the directory that makeState makes.
-func (s *localSide) madeState(elem ...string) (ownDir, error) {
+func (s *Side) madeState(elem ...string) (ownDir, error) {
 	dir, err := s.madeRootState()
 	if err != nil {
 		return dir, err
@@ -215,7 +215,7 @@ func (s *localSide) madeState(elem ...string) (ownDir, error) {
 	return dir, err
 }
 
-func (s *localSide) madeRootState() (ownDir, error) {
+func (s *Side) madeRootState() (ownDir, error) {
 	top, err := os.OpenRoot(s.root)
 	if err != nil {
 		return ownDir{}, err
@@ -226,7 +226,7 @@ func (s *localSide) madeRootState() (ownDir, error) {
 	if err != nil {
 		return ownDir{}, err
 	}
-	dir, err := root.make(stateDir, func(d ownDir) error {
+	dir, err := root.make(remote.StateDir, func(d ownDir) error {
 		if like.Mode&0o020 == 0 {
 			return nil
 		}
@@ -328,7 +328,7 @@ var (
 func isRun(name string) bool { return runName.MatchString(name) }
 
 // runParts are all the names that are made in the directory of a run. What else is there stays.
-var runParts = []string{"tree", "gone", "old", "copies", "info", "info" + newSuffix, "aside", "lock"}
+var runParts = []string{"tree", "gone", "old", "copies", "info", "info" + NewSuffix, "aside", "lock"}
 
 // erase removes a name of d and what is below, also through directories without write permission. Links go, and are
 // not followed.
@@ -362,10 +362,10 @@ func (d ownDir) open(name string) {
 func (d ownDir) dropRun(run string) error {
 	dir, err := d.enter(run)
 	if err != nil {
-		return ignoreMissing(err)
+		return IgnoreMissing(err)
 	}
 	defer dir.Close()
-	if err := dir.Rename("tree", "gone"); ignoreMissing(err) != nil {
+	if err := dir.Rename("tree", "gone"); IgnoreMissing(err) != nil {
 		return err
 	}
 	stubs, err := dir.subdirs(stubName.MatchString)
@@ -386,14 +386,14 @@ func (d ownDir) dropEmpty(name string) error {
 	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, fs.ErrExist) {
 		return nil
 	}
-	return ignoreMissing(err)
+	return IgnoreMissing(err)
 }
 
 // dropStage removes the runs and partial files of a dataset.
 func (d ownDir) dropStage(key string) error {
 	dir, err := d.enter(key)
 	if err != nil {
-		return ignoreMissing(err)
+		return IgnoreMissing(err)
 	}
 	defer dir.Close()
 	names, err := dir.subdirs(func(name string) bool { return isRun(name) || partialName.MatchString(name) })
@@ -413,7 +413,7 @@ func (d ownDir) dropStage(key string) error {
 	return d.dropEmpty(key)
 }
 
-func (s *localSide) Remove(ctx context.Context, dir string) error {
+func (s *Side) Remove(ctx context.Context, dir string) error {
 	err := ctx.Err()
 	if err == nil {
 		err = s.remove(dir)
@@ -425,7 +425,7 @@ func (s *localSide) Remove(ctx context.Context, dir string) error {
 }
 
 // remove takes a dataset's stage, a run, or what is in one; nothing else is ever removed as a whole.
-func (s *localSide) remove(dir string) error {
+func (s *Side) remove(dir string) error {
 	rel, below := strings.CutPrefix(dir, s.state+"/")
 	if !below || dir != filepath.Clean(dir) {
 		return fmt.Errorf("it is not below %s", s.state)
