@@ -32,7 +32,6 @@ const (
 	StepRecord  Step = "record"
 	StepSettle  Step = "settle"
 	StepRestamp Step = "restamp"
-	StepUnlock  Step = "unlock"
 )
 
 // Progressed tells how far a long step is. Total is 0 where it is not known.

@@ -107,26 +107,25 @@ func onceRsync() func(context.Context) (rsync.Version, error) {
 }
 
 // reach connects with the remote of a profile: over ssh, or as another root on this host.
-func (pair *Pair) reach(ctx context.Context, p profiles.Remote, reach Reach) (side, error) {
-	o := pair.o
-	if p.Type == "local" {
-		base, err := filepath.EvalSymlinks(p.BaseDir)
+func (p *Pair) reach(ctx context.Context, profile profiles.Remote, reach Reach) (side, error) {
+	if profile.Type == "local" {
+		base, err := filepath.EvalSymlinks(profile.BaseDir)
 		if err != nil {
-			return nil, &RootError{Root: p.BaseDir, Err: err}
+			return nil, &RootError{Root: profile.BaseDir, Err: err}
 		}
-		if base == o.Root {
-			return nil, &RootError{Root: p.BaseDir, Err: fmt.Errorf("remote %s is the local root itself", p.Name)}
+		if base == p.o.Root {
+			return nil, &RootError{Root: profile.BaseDir, Err: fmt.Errorf("remote %s is the local root itself", profile.Name)}
 		}
-		return local.New(p.Name, base), nil
+		return local.New(profile.Name, base), nil
 	}
-	target, err := Target(p, reach.Getenv)
+	target, err := Target(profile, reach.Getenv)
 	if err != nil {
 		return nil, err
 	}
 	s, err := shell.Open(ctx, target, shell.Options{
 		Options: ssh.Options{
 			Interactive: reach.Interactive, Stderr: reach.Stderr,
-			Command: func(argv []string) { pair.executions.Add(1); o.Observe(Ran{argv}) },
+			Command: func(argv []string) { p.executions.Add(1); p.o.Observe(Ran{argv}) },
 		},
 		Lazy: true,
 	})

@@ -51,7 +51,6 @@ type Report struct {
 	LockHeld       time.Duration
 	Took           time.Duration
 	Generation     string // run of the kept old tree, "" if none
-	Warnings       []string
 }
 
 // Sides holds one value for each end.

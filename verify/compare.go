@@ -165,18 +165,6 @@ type Tally struct {
 	Bytes int64
 }
 
-// Tally counts the files of one class.
-func (m Manifest) Tally(c Class) Tally {
-	var t Tally
-	for i := range m {
-		if m[i].Class == c {
-			t.Files++
-			t.Bytes += m[i].Size
-		}
-	}
-	return t
-}
-
 // Find returns the entry of a path, or nil.
 func (m Manifest) Find(path string) *Entry {
 	if i, found := m.Index(path); found {

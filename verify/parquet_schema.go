@@ -62,9 +62,6 @@ func SchemaChanges(old, new *Table) []SchemaChange {
 	return changes
 }
 
-// SameSchema is whether both tables have the same columns of the same types, in any order.
-func (t *Table) SameSchema(other *Table) bool { return len(SchemaChanges(t, other)) == 0 }
-
 // sorted gives the columns by path. The format allows a path twice; then the types decide, so that equal tables
 // compare equal.
 func (t *Table) sorted() []Column {

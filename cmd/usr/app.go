@@ -126,11 +126,10 @@ type result interface {
 	text(*page, opt) // for people
 }
 
-// warned is a result that --quiet keeps to itself where all went well: what was asked for is done. Its warnings are
-// said all the same.
-type warned interface {
+// outcome is a result that --quiet keeps to itself where all went well: what was asked for is done.
+type outcome interface {
 	result
-	unspoken() []string // warnings that were not said yet
+	isOutcome()
 }
 
 // opt is how much of a result is wanted.
@@ -147,10 +146,7 @@ func (a *app) show(r result) error {
 	if a.format == jsonFormat {
 		return writeJSON(a.env.stdout, document{Data: r.data()})
 	}
-	if w, is := r.(warned); is && a.cli.Quiet && a.code == codeDone {
-		for _, text := range w.unspoken() {
-			a.progress.warn(text)
-		}
+	if _, is := r.(outcome); is && a.cli.Quiet && a.code == codeDone {
 		return nil
 	}
 	p := a.page(a.env.stdout)

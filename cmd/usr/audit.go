@@ -26,7 +26,7 @@ type audit struct {
 func (a *app) auditOf(r *sync.Report, file bool) *audit {
 	v := &audit{Report: r, file: file, itemized: a.progress.itemized}
 	v.onward = func(action string, flags ...string) string { return a.onward(action, r.Dataset, r.Remote, flags...) }
-	v.warnings = append(append(v.warnings, a.progress.warnings...), r.Warnings...)
+	v.warnings = append(v.warnings, a.progress.warnings...)
 	v.listed = len(r.Changes) > 0 && slices.Equal(a.listed, r.Changes)
 	if r.State == sync.Transferred && r.Generation != "" && !file {
 		v.undo = a.onward("undo", r.Dataset, undoneOn(r))
@@ -44,7 +44,7 @@ func undoneOn(r *sync.Report) string {
 
 func (v *audit) data() any { return auditJSON(v) }
 
-func (v *audit) unspoken() []string { return v.Warnings }
+func (v *audit) isOutcome() {}
 
 // text prints the audit: how closely the sides were looked at, a row a class, what changed in words, the files, what it
 // cost, how the sides stand; and at the end, where the eye is, what became of it.
@@ -365,9 +365,6 @@ func (v *audit) printRemarks(p *page, o opt) {
 	}
 	if len(v.Touched) > 0 {
 		p.fact("touched", p.count(int64(len(v.Touched)), "file")+" with another time stamp but the same content, left as they are: "+names(v.Touched, o))
-	}
-	for _, w := range v.unspoken() {
-		p.fact("warning", safe(w))
 	}
 }
 

@@ -44,7 +44,6 @@ func sample() *sync.Report {
 		Silent: []string{"records.parquet"}, Touched: []string{"meta.md"},
 		Print: sync.Sides[string]{Local: "blake3:" + strings.Repeat("a", 64), Remote: "blake3:" + strings.Repeat("b", 64)},
 		Sent:  1500, Received: 26_000_000, Executions: 4, LockHeld: 420 * time.Millisecond, Took: 12345 * time.Millisecond,
-		Warnings: []string{"rsync on bu-scc is 3.1.3"},
 	}
 	r.Classes[4].RemoteOnly = []string{"infer/part-13.parquet", "infer/part-14.parquet"}
 	r.Classes[5].LocalOnly = []string{"_artifacts/odd\x1b\nname", "_artifacts/\xff"}
@@ -78,7 +77,7 @@ func results(t *testing.T) map[string]result {
 
 func inSync() *sync.Report {
 	r := sample()
-	r.Relation, r.Changes, r.Silent, r.Touched, r.Warnings = sync.InSync, nil, nil, nil, nil
+	r.Relation, r.Changes, r.Silent, r.Touched = sync.InSync, nil, nil, nil
 	for i := range r.Classes {
 		c := &r.Classes[i]
 		c.Added, c.Modified, c.Deleted, c.Bytes = 0, 0, 0, 0

@@ -158,14 +158,7 @@ func (s *summary) states(p *page) (out []string) {
 	return out
 }
 
-func (s *summary) unspoken() (texts []string) {
-	for _, r := range s.rows {
-		if r.audit != nil {
-			texts = append(texts, r.audit.unspoken()...)
-		}
-	}
-	return texts
-}
+func (s *summary) isOutcome() {}
 
 func (s *summary) grid(p *page) *grid {
 	g := columns("dataset", "state", "relation", ">+add", ">~mod", ">-del", ">bytes")

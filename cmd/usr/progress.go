@@ -121,7 +121,7 @@ var stepWords = map[sync.Step]string{
 	sync.StepLock: "waiting for the dataset locks", sync.StepCatchUp: "catching up under the lock",
 	sync.StepLink: "linking what is unchanged", sync.StepVerify: "verifying the staged copy",
 	sync.StepFlush: "flushing to disk", sync.StepPromote: "promoting", sync.StepRecord: "recording",
-	sync.StepSettle: "settling", sync.StepRestamp: "stamping", sync.StepUnlock: "releasing locks",
+	sync.StepSettle: "settling", sync.StepRestamp: "stamping",
 }
 
 // describe is the progress line.

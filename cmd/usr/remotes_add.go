@@ -252,7 +252,7 @@ func (e remoteEdit) text(p *page, _ opt) {
 	}
 }
 
-func (e remoteEdit) unspoken() []string { return nil }
+func (e remoteEdit) isOutcome() {}
 
 // printChange shows the lines that are new, or key by key what changes.
 func (e remoteEdit) printChange(p *page) {

@@ -120,7 +120,7 @@ func (s *Side) sound(dirs ...string) error {
 	return nil
 }
 
-// openOwn opens a file below S for reading, if it is one: a fifo in its place must not hang us, nor a link lead on.
+// Open opens a file below S for reading, if it is one: a fifo in its place must not hang us, nor a link lead on.
 func Open(path string) (*os.File, error) {
 	above, below := "/"+remote.StateDir+"/", strings.LastIndex(path, "/"+remote.StateDir+"/")
 	if below < 0 {
