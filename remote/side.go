@@ -45,28 +45,49 @@ type Survey struct {
 	Same       bool            // the listing is the known one, and Entries is empty
 }
 
-// Promotion says what is to take whose place: the staged tree of a run that of Live. Its steps, each of which recovery
-// can finish or undo:
+// Staged says how a stage is going to take live's place.
+type Staged struct {
+	Exchange bool // as a whole, in one step; else entry by entry, in place
+}
+
+// Change is what becomes of a file of live, or of a directory.
+type Change struct {
+	Kind byte // 'A' for added, 'M' for replaced, 'D' for deleted
+	Path string
+}
+
+// Promotion says what is to take whose place: the staged tree of a run that of Live. The file changes in the run's
+// directory lists the Changes for good, each as "A path" and a NUL. Two ways lead there.
+//
+// By exchange, where one process can make both calls:
 //  1. hard-link the carry paths (runtime and ignored files) from live into tree, but never .events.lock, which may not have
 //     a second name;
 //  2. write the journal (name=value lines: run, live, and the inode number of tree) and make it durable;
-//  3. under live/.events.lock append what its log gained to the staged one; exchange live and tree in one step; where
-//     that cannot be had rename live to S/stage/KEY/RUN/old and tree to live, and what another program put there in
-//     between, unless it is a dataset, to S/stage/KEY/RUN/stub.N; rename .events.lock from the old tree into live; where
-//     live does not exist rename tree to live, failing if it appeared meanwhile;
-//  4. remove the lock files of the old tree, with a symbolic link to live's in place of .usr.lock; append the event lines
-//     of stub.N to those of live and rename it to aside.N; move every file of copies/ over its namesake in the old tree;
+//  3. under live/.events.lock append what its log gained to the staged one; exchange live and tree in one step; rename
+//     .events.lock from the old tree into live; where live does not exist rename tree to live, failing if it appeared
+//     meanwhile;
+//  4. remove the lock files of the old tree, with a symbolic link to live's in place of .usr.lock; move every file of
+//     copies/ over its namesake in the old tree;
 //  5. rename the run directory to S/generations/KEY/RUN (old tree as tree/), or remove it where keep is false
 //     or nothing was replaced.
 //
-// The journal stays until Settle.
+// In place, where tree holds only what is new, and live and its lock files stay what they are:
+//  1. write the journal, with way=place, and make it durable; from then on there is only forward;
+//  2. give what live has under the name of each entry a second name in old/, and rename the entry from tree over it:
+//     what is added, what is replaced, the primary; then, under live/.events.lock, the log; then move what is deleted to
+//     old/, and drop the directories that are empty;
+//  3. rename old to tree and the run directory to S/generations/KEY/RUN.
+//
+// What others put there after its name in old/ was given goes to late.N/. The journal stays until Settle.
 type Promotion struct {
-	Key, Run   string
-	Live       string
-	Carry      []string // relative paths of live; .usr.lock is always among them
-	Keep       bool     // the old tree becomes a generation
-	Info       string   // one line of JSON that is kept as S/generations/KEY/RUN/info
-	NoExchange bool     // do as on a file system without exchange
+	Key, Run string
+	Live     string
+	InPlace  bool
+	Changes  []Change
+	Dirs     []Change // directories without a file: 'A' and, where they are empty by then, 'D'
+	Carry    []string // relative paths of live; .usr.lock is always among them
+	Keep     bool     // what is replaced becomes a generation
+	Info     string   // one line of JSON that is kept as S/generations/KEY/RUN/info
 
 	LogSize     int64         // of .events.log when it was listed: what it gained since follows in the new one; negative: it stays behind
 	LockTimeout time.Duration // for .events.lock

@@ -174,10 +174,10 @@ func (c *command) outcome(ctx context.Context, s side, r remote.Recovered) (what
 	case i < 0:
 		return "finished it", keep, nil
 	}
-	aside := false
-	err = s.Walk(ctx, path.Dir(kept[i].Tree), func(e verify.Entry) { aside = aside || strings.HasPrefix(e.Path, local.AsidePrefix) })
-	if aside {
-		return "finished it; what another program had made in its place is kept in " + path.Dir(kept[i].Tree) + ", its event lines follow in the log", keep, err
+	late := false
+	err = s.Walk(ctx, path.Dir(kept[i].Tree), func(e verify.Entry) { late = late || strings.HasPrefix(e.Path, local.LatePrefix) })
+	if late {
+		return "finished it; what others wrote meanwhile under names that it replaces is kept in " + path.Dir(kept[i].Tree), keep, err
 	}
 	return "finished it", keep, err
 }

@@ -26,7 +26,9 @@ type job struct {
 	ID         string
 	Direction  sync.Direction
 	Undo       bool // instead of a transfer
+	Force      bool
 	NoExchange bool
+	Keep       int // generations; 0: as by default
 	Timeout    time.Duration
 	DieAt      int // dies when it is told of the step event of this number, counted from 1; 0: never
 }
@@ -36,7 +38,7 @@ func TestMain(m *testing.M) {
 		os.Exit(work(text))
 	}
 	if spec := os.Getenv(writerVariable); spec != "" {
-		os.Exit(appendEvents(spec))
+		os.Exit(writer(spec))
 	}
 	os.Exit(m.Run())
 }
@@ -70,7 +72,7 @@ func work(text string) int {
 	ctx := context.Background()
 	profile := &j.Profile
 	if j.Undo && j.Direction == sync.Pull { // the local side's own
-		profile, o.KeepGenerations = nil, 1
+		profile, o.KeepGenerations = nil, max(1, j.Keep)
 	}
 	p, err := sync.Open(ctx, o, profile, sync.Reach{Getenv: os.Getenv, Stderr: os.Stderr})
 	if err != nil {
@@ -79,7 +81,7 @@ func work(text string) int {
 	}
 	defer p.Close()
 	m := modes()
-	m.LockTimeout = j.Timeout
+	m.LockTimeout, m.Force = j.Timeout, j.Force
 	var r *sync.Report
 	if j.Undo {
 		r, err = p.Undo(ctx, j.ID, m)

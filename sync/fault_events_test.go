@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,16 +22,20 @@ import (
 
 const writerVariable = "USR_FAULT_WRITER"
 
-// appendEvents is a writer process: it appends to the event log of a dataset until its standard input ends, and prints
-// each line with what came of it.
-func appendEvents(spec string) int {
+// writer is a process that writes to a dataset until its standard input ends, and prints each of its lines with what came
+// of it and how long that took.
+func writer(spec string) int {
 	name, dir, _ := strings.Cut(spec, "=")
+	write := map[byte]func(dir, name string, n int) (string, error){'t': writeTable, 'x': writeRudely}[name[0]]
+	if write == nil {
+		write = writeEvent
+	}
 	end := make(chan bool)
 	go func() { io.Copy(io.Discard, os.Stdin); close(end) }()
 	for n := 1; ; n++ {
-		line := fmt.Sprintf("{\"writer\": \"%s %d\"}", name, n)
-		err := dataset.AppendEvent(dir, line+"\n")
-		fmt.Printf("%s\t%v\n", line, err)
+		began := time.Now()
+		line, err := write(dir, name, n)
+		fmt.Printf("%s\t%v\t%d\n", line, err, time.Since(began).Microseconds())
 		select {
 		case <-end:
 			return 0
@@ -39,14 +44,103 @@ func appendEvents(spec string) int {
 	}
 }
 
+func writeEvent(dir, name string, n int) (string, error) {
+	line := fmt.Sprintf("{\"writer\": \"%s %d\"}", name, n)
+	return line, dataset.AppendEvent(dir, line+"\n")
+}
+
+// writeTable replaces the primary and adds a snapshot under .usr.lock, and says so in the log.
+func writeTable(dir, name string, n int) (string, error) {
+	time.Sleep(5 * time.Millisecond)
+	line := fmt.Sprintf("{\"writer\": \"%s %d\"}", name, n)
+	err := underLock(filepath.Join(dir, ".usr.lock"), func() error {
+		table := filepath.Join(dir, "records.parquet")
+		if _, err := os.ReadFile(table); err != nil {
+			return err
+		}
+		text := fmt.Sprintf("primary of %s, %d\n", name, n)
+		if err := os.WriteFile(table+".tmp", []byte(text), 0o644); err != nil {
+			return err
+		}
+		if err := os.WriteFile(fmt.Sprintf("%s/_snapshots/records-%s-%d.parquet", dir, name, n%5), []byte(text), 0o644); err != nil {
+			return err
+		}
+		if err := os.Rename(table+".tmp", table); err != nil {
+			return err
+		}
+		if err := dataset.AppendEvent(dir, line+"\n"); err != nil {
+			return err
+		}
+		if got, err := os.ReadFile(table); string(got) != text {
+			return fmt.Errorf("violated: while the lock was held the primary became %q, %v", got, err)
+		}
+		return nil
+	})
+	return line, err
+}
+
+// writeRudely takes no lock.
+func writeRudely(dir, name string, n int) (string, error) {
+	time.Sleep(3 * time.Millisecond)
+	line := fmt.Sprintf("{\"rude\": \"%s %d\"}", name, n)
+	if err := os.MkdirAll(filepath.Join(dir, "_artifacts"), 0o755); err != nil {
+		return line, err
+	}
+	return line, os.WriteFile(fmt.Sprintf("%s/_artifacts/%s-%d", dir, name, n), []byte(line+"\n"), 0o644)
+}
+
+// underLock does something under the lock of a dataset, as its writers do: once that is the one whose path they took.
+func underLock(path string, do func() error) error {
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o664)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil && err != syscall.EINTR {
+			return err
+		}
+		mine, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		if there, err := os.Stat(path); err == nil && os.SameFile(mine, there) {
+			return do()
+		}
+		f.Close()
+	}
+}
+
 // eventWriters starts writer processes; stop says what became of each line.
 func eventWriters(r *rig, n int) (stop func() map[string]string) {
+	var names []string
+	for i := range n {
+		names = append(names, fmt.Sprintf("w%d", i))
+	}
+	end := startWriters(r, names...)
+	return func() map[string]string {
+		said := map[string]string{}
+		for _, w := range end() {
+			said[w.line] = w.err
+		}
+		return said
+	}
+}
+
+// written is what a writer says of one of its lines.
+type written struct {
+	line, err string
+	took      time.Duration
+}
+
+// startWriters starts a process for each name, whose first letter says what it writes.
+func startWriters(r *rig, names ...string) (stop func() []written) {
 	r.Helper()
 	var ends []func()
 	var outs []*strings.Builder
-	for i := range n {
+	for _, name := range names {
 		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=w%d=%s", writerVariable, i, r.dst()))
+		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s=%s", writerVariable, name, r.dst()))
 		out := &strings.Builder{}
 		cmd.Stdout, cmd.Stderr = out, os.Stderr
 		in, err := cmd.StdinPipe()
@@ -55,23 +149,24 @@ func eventWriters(r *rig, n int) (stop func() map[string]string) {
 		outs = append(outs, out)
 		ends = append(ends, func() { in.Close(); cmd.Wait() })
 	}
-	return func() map[string]string {
-		said := map[string]string{}
+	return func() (all []written) {
 		for i, end := range ends {
 			end()
 			for line := range strings.Lines(outs[i].String()) {
-				event, err, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
-				said[event] = err
+				f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+				us, err := strconv.Atoi(f[len(f)-1])
+				r.must(err)
+				all = append(all, written{f[0], f[1], time.Duration(us) * time.Microsecond})
 			}
 		}
-		return said
+		return all
 	}
 }
 
 // everySwitch runs a test for each way that a switch can go at the destination.
 func everySwitch(t *testing.T, f func(t *testing.T, r *rig)) {
 	t.Parallel()
-	for _, way := range []string{"exchange", "renames"} {
+	for _, way := range []string{"exchange", "in place"} {
 		for _, over := range []string{"local pull", "local push", "ssh push", "python push", "bare push"} {
 			if strings.Contains("python push, bare push", over) && t.Name() != "TestFaultLateLines" && !longFaults() {
 				continue
@@ -92,7 +187,7 @@ func everySwitch(t *testing.T, f func(t *testing.T, r *rig)) {
 				case over == "ssh push":
 					r.overSSH(remotetest.Options{})
 				}
-				r.options = func(o *sync.Options) { o.NoExchange = way == "renames" }
+				r.options = func(o *sync.Options) { o.NoExchange = way == "in place" }
 				r.profile.KeepGenerations = 10_000
 				r.write(r.src(), 1)
 				r.transferred()
@@ -361,177 +456,6 @@ func TestFaultBetweenExchangeAndRename(t *testing.T) {
 				if os.SameFile(mine, there) == fresh {
 					t.Errorf("the old lock is back: %v", !fresh)
 				}
-				r.oneName()
-			})
-		}
-	}
-}
-
-// TestFaultStub: a writer that makes what is not there fills the gap between two renames. The new tree is live all
-// the same, and what the writer wrote is in it.
-func TestFaultStub(t *testing.T) {
-	t.Parallel()
-	both(t, func(t *testing.T, d sync.Direction) {
-		r := newRig(t, d)
-		r.options = func(o *sync.Options) { o.NoExchange = true }
-		r.profile.KeepGenerations = 10_000
-		end, done := make(chan bool), make(chan int)
-		spare := filepath.Join(t.TempDir(), "spare")
-		go func() {
-			for n := 0; ; {
-				r.must(dataset.AppendEvent(spare, fmt.Sprintf("{\"stub\": %d}\n", n+1)))
-				for syscall.Rename(spare, r.dst()) != nil { // until there is a gap
-					select {
-					case <-end:
-						done <- n
-						return
-					default:
-					}
-				}
-				n++
-			}
-		}()
-		m := modes()
-		m.Force = true
-		v := 2
-		for ; v < 2+shortOr(12, 200); v++ {
-			r.write(r.src(), v)
-			_, err := r.run(d, m)
-			r.must(err)
-			have := r.content(r.dst())
-			if !strings.HasPrefix(have["records.parquet"], fmt.Sprintf("primary %d\n", v)) || !strings.HasPrefix(have[".events.log"], tree(v)[".events.log"]) {
-				t.Fatalf("version %d: %q", v, have[".events.log"])
-			}
-		}
-		close(end)
-		n := <-done
-		_, all := r.logs()
-		t.Logf("%d of %d gaps were filled", n, v-2)
-		if n > 0 && !r.warned("in the moment of the switch") {
-			t.Errorf("no word of it: %q", r.warnings)
-		}
-		for i := range n {
-			if line := fmt.Sprintf("{\"stub\": %d}", i+1); all[line] == 0 {
-				t.Errorf("%s is lost", line)
-			}
-		}
-		if r.warned("the old content stands") {
-			t.Errorf("said: %q", r.warnings)
-		}
-		r.oneName()
-	})
-}
-
-// TestFaultStubOverSSH fills the gap of every promotion: between the two renames of one process, which the shim makes
-// two of. A stub is moved aside and its lines follow in the log; a dataset stands, and that is said.
-func TestFaultStubOverSSH(t *testing.T) {
-	t.Parallel()
-	for _, what := range []string{"stub", "stub with a part", "dataset"} {
-		t.Run(what, func(t *testing.T) {
-			r := emptyRig(t, sync.Push)
-			bin := t.TempDir()
-			perl := remotetest.Real("perl")
-			fill := `mkdir "$6" && : >"$6/.usr.lock" && : >"$6/.events.lock" && echo '{"stub": 1}' >"$6/.events.log"`
-			switch what {
-			case "stub with a part":
-				fill += ` && mkdir -p "$6/_derived/new" && echo part >"$6/_derived/new/part-1.parquet"`
-			case "dataset":
-				fill += ` && echo theirs >"$6/records.parquet"`
-			}
-			r.must(remotetest.Shim(bin, "perl", fmt.Sprintf(`
-case "$5$8" in
-rr) case $6 in *%s)
-  %s "$1" "$2" "$3" "$4" "$5" "$6" "$7" || exit
-  [ -e %s/done ] || { : >%[3]s/done; %[4]s; }
-  one=$1 two=$2 three=$3 four=$4; shift 7
-  exec %[2]s "$one" "$two" "$three" "$four" "$@"
-  esac
-esac
-exec %[2]s "$@"`, faultID, perl, bin, fill)))
-			r.overSSH(remotetest.Options{Env: map[string]string{"PATH": bin + ":" + os.Getenv("PATH")}})
-			r.options = func(o *sync.Options) { o.NoExchange = true }
-			r.write(r.src(), 1)
-			r.transferred()
-			r.write(r.src(), 2)
-			rep, err := r.run(sync.Push, modes())
-			if _, serr := os.Stat(bin + "/done"); serr != nil {
-				t.Fatalf("the gap was not filled: %v", err)
-			}
-			if what == "dataset" {
-				if err == nil || !strings.Contains(err.Error(), "another program made a dataset there") {
-					t.Errorf("%v", err)
-				}
-				if got := r.content(r.dst())["records.parquet"]; got != "theirs\n" {
-					t.Errorf("their dataset: %q", got)
-				}
-				kept, _ := filepath.Glob(r.state("generations", faultKey, "*", "tree"))
-				if len(kept) != 1 {
-					t.Fatalf("kept: %q", kept)
-				}
-				r.is(kept[0], 1)
-				if r.diff(); r.warned("the old content stands") {
-					t.Errorf("said: %q", r.warnings)
-				}
-				return
-			}
-			r.must(err)
-			want := tree(2)
-			want[".events.log"] += "{\"stub\": 1}\n"
-			if what == "stub with a part" {
-				want["_derived/new/part-1.parquet"] = "part\n"
-			}
-			r.sameTree(want)
-			if rep.Generation == "" || !r.warned("in the moment of the switch") {
-				t.Errorf("said: %q", r.warnings)
-			}
-			r.oneName()
-		})
-	}
-}
-
-// TestFaultKilledBeforeStub: a run was killed between two renames, and a writer filled the gap. The next command
-// finishes the switch, and says what is so.
-func TestFaultKilledBeforeStub(t *testing.T) {
-	t.Parallel()
-	for _, over := range []string{"local", "ssh"} {
-		for _, what := range []string{"stub", "dataset"} {
-			t.Run(over+" "+what, func(t *testing.T) {
-				r := emptyRig(t, sync.Push)
-				if over == "ssh" {
-					r.overSSH(remotetest.Options{})
-				}
-				r.write(r.src(), 1)
-				r.transferred()
-				r.write(r.src(), 2)
-				at := r.numberOf("began promote")
-				cmd, _ := r.child(job{DieAt: at})
-				if cmd.Wait() == nil {
-					t.Fatal("it lived")
-				}
-				runs, err := os.ReadDir(r.state("stage", faultKey))
-				r.must(err)
-				run := runs[len(runs)-1].Name()
-				for _, step := range switchSteps(r, run)[:2] {
-					r.must(step())
-				}
-				r.must(dataset.AppendEvent(r.dst(), "{\"stub\": 1}\n"))
-				if what == "dataset" {
-					r.must(os.WriteFile(filepath.Join(r.dst(), "records.parquet"), []byte("theirs"), 0o644))
-				}
-				r.diff()
-				if r.warned("the old content stands") {
-					t.Errorf("said: %q", r.warnings)
-				}
-				if what == "dataset" {
-					if got := r.content(r.dst()); got["records.parquet"] != "theirs" || !r.warned("another program had made a dataset") {
-						t.Errorf("%q, said: %q", got, r.warnings)
-					}
-					r.is(r.state("generations", faultKey, run, "tree"), 2)
-					return
-				}
-				want := tree(3)
-				want[".events.log"] += "{\"stub\": 1}\n"
-				r.sameTree(want)
 				r.oneName()
 			})
 		}

@@ -20,9 +20,15 @@ import (
 )
 
 // TestFaultKillAtEveryStep stops a transfer dead before and after each of its steps.
-func TestFaultKillAtEveryStep(t *testing.T) { everyWay(t, killAtEveryStep) }
+func TestFaultKillAtEveryStep(t *testing.T) {
+	everyWay(t, func(t *testing.T, d sync.Direction, ssh bool) { killAtEveryStep(t, d, ssh, false) })
+}
 
-func killAtEveryStep(t *testing.T, d sync.Direction, ssh bool) {
+func TestFaultKillAtEveryStepInPlace(t *testing.T) {
+	everyWay(t, func(t *testing.T, d sync.Direction, ssh bool) { killAtEveryStep(t, d, ssh, true) })
+}
+
+func killAtEveryStep(t *testing.T, d sync.Direction, ssh, inPlace bool) {
 	r := emptyRig(t, d)
 	if ssh {
 		r.overSSH(remotetest.Options{})
@@ -30,7 +36,7 @@ func killAtEveryStep(t *testing.T, d sync.Direction, ssh bool) {
 	r.write(r.src(), 1)
 	r.transferred()
 	r.write(r.src(), 2)
-	cmd, out := r.child(job{})
+	cmd, out := r.child(job{NoExchange: inPlace})
 	if err := cmd.Wait(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -43,7 +49,7 @@ func killAtEveryStep(t *testing.T, d sync.Direction, ssh bool) {
 			continue
 		}
 		name := fmt.Sprintf("%d %s", i+1, event)
-		cmd, out := r.child(job{DieAt: i + 1})
+		cmd, out := r.child(job{DieAt: i + 1, NoExchange: inPlace})
 		if err := cmd.Wait(); err == nil {
 			t.Fatalf("%s: it lived: %s", name, out)
 		}
@@ -88,15 +94,20 @@ func TestFaultKillBootstrap(t *testing.T) {
 
 // TestFaultKillUndo stops an undo before and after each of its steps: the tree is the one or the other, and can go
 // either way afterwards.
-func TestFaultKillUndo(t *testing.T) {
+func TestFaultKillUndo(t *testing.T) { killUndo(t, false) }
+
+func TestFaultKillUndoInPlace(t *testing.T) { killUndo(t, true) }
+
+func killUndo(t *testing.T, inPlace bool) {
 	t.Parallel()
 	both(t, func(t *testing.T, d sync.Direction) {
 		t.Parallel()
 		r := newRig(t, d)
+		r.options = func(o *sync.Options) { o.NoExchange = inPlace }
 		r.write(r.src(), 2)
 		r.transferred()
 		for at := 1; ; at += shortOr(2, 1) {
-			cmd, _ := r.child(job{Undo: true, DieAt: at})
+			cmd, _ := r.child(job{Undo: true, DieAt: at, NoExchange: inPlace})
 			if cmd.Wait() == nil {
 				break
 			}
@@ -182,7 +193,7 @@ func TestFaultKillAnywhere(t *testing.T) {
 
 func killAnywhere(t *testing.T, d sync.Direction, over string, kills int) {
 	r := emptyRig(t, d)
-	plain := over == "without exchange" // then there is a moment without a dataset
+	inPlace := over == "without exchange" // then there is a mixture until the next command
 	if over == "ssh" {
 		r.overSSH(remotetest.Options{})
 	}
@@ -199,22 +210,23 @@ func killAnywhere(t *testing.T, d sync.Direction, over string, kills int) {
 	watch := startReader(r.dst())
 	survived, early := 0, 0
 	for v := 3; v < 3+kills; v++ {
-		cmd, _ := r.child(job{NoExchange: plain})
+		cmd, _ := r.child(job{NoExchange: inPlace})
 		time.Sleep(time.Duration(rand.Int64N(int64(usual) * 11 / 10)))
 		killTree(cmd.Process.Pid)
 		if cmd.Wait() == nil {
 			early++
 		}
 		r.is(r.src(), v)
-		if !plain || r.content(r.dst()) != nil {
-			r.is(r.dst(), v-1, v)
+		if inPlace {
+			r.diff() // recovers
 		}
+		r.is(r.dst(), v-1, v)
 		r.next(v)
 		survived++
 	}
 	sights := watch.stop()
 	t.Logf("%d kills survived of %d (%d came after the end); %d sights, %d mixed, %d without a dataset", survived, kills, early, sights.seen, sights.mixed, sights.gone)
-	if sights.mixed > 0 || sights.gone > 0 && !plain {
+	if sights.mixed > 0 && !inPlace || sights.gone > 0 {
 		t.Errorf("a reader saw %d mixed trees and none at all %d times: %s", sights.mixed, sights.gone, sights.first)
 	}
 }

@@ -18,7 +18,6 @@ type late struct {
 	added   []string // new files
 	changed []string // other files under old names, where the transfer kept what was there
 	clashes []string // changes to files that the transfer replaced, or in place
-	gap     []string // files, below the run directory, of what another program made while there was no dataset
 	grew    bool     // the log that the transfer replaced has got more lines, which follow in live
 }
 
@@ -38,7 +37,6 @@ func (c *command) carryIn(ctx context.Context, t *proven) {
 		c.warn("cannot look for late changes in %s: %v", run, err)
 		return
 	}
-	c.carryGap(ctx, l, run, live, dst)
 	if l.grew {
 		c.warn("%s: %s got lines during the switch; they follow in the new one", dst.Name(), list([]string{eventsPath}))
 	}
@@ -61,30 +59,12 @@ func (c *command) carryIn(ctx context.Context, t *proven) {
 	}
 }
 
-// carryGap reports what another program made in the moment between two renames, and carries its files into live. Its
-// event lines are there already.
-func (c *command) carryGap(ctx context.Context, l late, run, live string, dst side) {
-	if len(l.gap) == 0 {
-		return
-	}
-	var left []string
-	for _, file := range l.gap {
-		aside, rel, _ := strings.Cut(file, "/")
-		if rel != "" && rel != eventsPath && dst.MoveIn(ctx, run+"/"+aside, live, rel) != nil {
-			left = append(left, file)
-		}
-	}
-	c.warn("%s: another program made %s anew in the moment of the switch; what it wrote there is carried into the new tree", dst.Name(), live)
-	if len(left) > 0 {
-		c.warn("%s: but for %s, which is kept in %s", dst.Name(), list(left), run)
-	}
-}
-
 // replaced reports whether another file has come under an old name; of those that writers change in place the old tree
 // has copies.
 func replaced(o, was *verify.Entry) bool { return o.Ino != was.Ino && !was.Class.InPlace() }
 
-// lateChanges lists what the old tree has become since it was listed as live, and what was moved aside.
+// lateChanges lists what the old tree has become since it was listed as live. Where the switch was in place that is what
+// was replaced.
 func (t *proven) lateChanges(ctx context.Context, run string) (l late, err error) {
 	p := t.plan
 	carried := map[string]bool{}
@@ -95,8 +75,8 @@ func (t *proven) lateChanges(ctx context.Context, run string) (l late, err error
 	err = p.dst.side.Walk(ctx, run, func(o verify.Entry) {
 		file, kept := strings.CutPrefix(o.Path, "tree/")
 		if !kept {
-			if strings.HasPrefix(o.Path, local.AsidePrefix) && o.Kind == verify.File {
-				l.gap = append(l.gap, o.Path)
+			if _, late, _ := strings.Cut(o.Path, "/"); strings.HasPrefix(o.Path, local.LatePrefix) && o.Kind == verify.File {
+				l.clashes = append(l.clashes, late)
 			}
 			return
 		}
@@ -121,7 +101,7 @@ func (t *proven) lateChanges(ctx context.Context, run string) (l late, err error
 			l.clashes = append(l.clashes, eventsPath)
 		}
 	}
-	for _, paths := range []*[]string{&l.added, &l.changed, &l.clashes, &l.gap} {
+	for _, paths := range []*[]string{&l.added, &l.changed, &l.clashes} {
 		slices.Sort(*paths)
 		*paths = slices.Compact(*paths) // a walk may report a name twice
 	}

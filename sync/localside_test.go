@@ -71,12 +71,12 @@ func TestPromoteWaitsForSettle(t *testing.T) {
 	d := localBed(t)
 	d.oldDataset()
 	d.promoted(run1, remote.Promotion{Keep: true})
-	d.restage(run2)
+	d.restage(run2, false)
 	p := remote.Promotion{Key: d.key, Run: run2, Live: d.live, Keep: true}
-	d.wantErr(d.s.Promote(t.Context(), p), "a journal stands")
+	d.wantErr(second(d.s.Promote(t.Context(), p)), "a journal stands")
 	d.is(d.live+"/records.parquet", "new "+run1)
 	d.must(d.s.Settle(t.Context(), d.key, 1))
-	d.must(d.s.Promote(t.Context(), p))
+	d.must(second(d.s.Promote(t.Context(), p)))
 }
 
 func TestDamagedJournalIsKept(t *testing.T) {
@@ -95,9 +95,9 @@ func TestUnwritableDirectories(t *testing.T) {
 	d.oldDataset()
 	d.must(os.Chmod(d.live+"/_artifacts", 0o555))
 	d.must(os.Chmod(d.live+"/_derived", 0o555))
-	d.staged(run1)
+	d.staged(run1, false)
 	d.must(d.s.SetDirs(t.Context(), d.run(run1, "tree"), entries(0o555, "_artifacts", "_derived")))
-	d.must(d.s.Promote(t.Context(), remote.Promotion{Key: d.key, Run: run1, Live: d.live, Keep: true, Carry: carried}))
+	d.must(second(d.s.Promote(t.Context(), remote.Promotion{Key: d.key, Run: run1, Live: d.live, Keep: true, Carry: carried})))
 	d.keptOld(run1)
 	d.modeIs(d.live+"/_derived", 0o555)
 	d.modeIs(d.generation(run1, "tree", "_artifacts"), 0o555)

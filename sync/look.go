@@ -31,6 +31,7 @@ type snapshot struct {
 	learnt  int
 	single  bool            // of one file alone (FILE mode)
 	kept    *generationInfo // of a kept tree, which is never locked and never cached; nil for a live dataset
+	part    *replacedPart   // of a kept tree that lacks what stayed in live; nil for a whole one
 }
 
 // present reports whether the directory is a dataset.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
 	"syscall"
 	"time"
 
@@ -48,9 +49,10 @@ func (c *command) promote(ctx context.Context, d deed, claim *claim, l *locks, t
 		if err := l.stand(ctx); err != nil {
 			return err
 		}
-		err := claim.dst.Promote(ctx, remote.Promotion{Key: c.key, Run: t.run, Live: t.plan.dst.survey.Live,
-			Carry: t.plan.dst.carry, Keep: true, Info: string(line), NoExchange: c.o.NoExchange,
-			LogSize: t.logSize(), LockTimeout: c.lockTimeout()})
+		held, err := claim.dst.Promote(ctx, remote.Promotion{Key: c.key, Run: t.run, Live: t.plan.dst.survey.Live,
+			InPlace: t.inPlace, Changes: t.plan.records(), Dirs: t.plan.dirRecords(),
+			Carry: t.plan.dst.carry, Keep: true, Info: string(line), LogSize: t.logSize(), LockTimeout: c.lockTimeout()})
+		c.cost.eventsHeld = max(c.cost.eventsHeld, held)
 		return crossDevice(t.plan, err)
 	})
 }
@@ -86,12 +88,13 @@ type generationInfo struct {
 	Stamps  string    `json:"stamps_after"`       // the same by sizes and time stamps, which are always known
 	Base    string    `json:"base,omitempty"`     // run of the common base once this tree was replaced
 	Forced  bool      `json:"forced,omitempty"`   // replaced by force, or by an undo in the wake of that
+	Partial bool      `json:"partial,omitempty"`  // the tree holds only what was replaced, in place; the rest stayed in live
 }
 
 func (t *proven) info(d deed, pended bool) generationInfo {
 	info := generationInfo{Run: t.run, Action: d.action, Dataset: t.id, Remote: t.remoteName(), Time: t.o.Now().UTC(),
 		Hash: t.plan.how.algorithm, Before: fingerprint(t.plan.dst.files), After: fingerprint(t.files), Stamps: stamps(t.files),
-		Forced: t.plan.how.modes.Force}
+		Forced: t.plan.how.modes.Force, Partial: t.inPlace}
 	if old := t.plan.src.kept; old != nil {
 		info.Remote = old.Remote
 		info.Forced = info.Forced || old.Forced // a second undo replaces what the force had replaced
@@ -100,6 +103,45 @@ func (t *proven) info(d deed, pended bool) generationInfo {
 		info.Base = t.run
 	}
 	return info
+}
+
+// records are the changes of a plan, for the side that makes them.
+func (p *plan) records() (all []remote.Change) {
+	for _, it := range p.arriving() {
+		kind := byte('M')
+		if p.dst.files.Find(it.Path) == nil {
+			kind = 'A'
+		}
+		all = append(all, remote.Change{Kind: kind, Path: it.Path})
+	}
+	for i := range p.dst.files {
+		if path := p.dst.files[i].Path; p.find(path) == nil {
+			all = append(all, remote.Change{Kind: 'D', Path: path})
+		}
+	}
+	return all
+}
+
+// dirRecords are the directories that no file brings along or takes away, in order of path.
+func (p *plan) dirRecords() (all []remote.Change) {
+	for _, dir := range p.newDirs {
+		all = append(all, remote.Change{Kind: 'A', Path: dir})
+	}
+	stay := map[string]bool{}
+	for _, dir := range p.keptDirs {
+		stay[dir] = true
+	}
+	for i := range p.items {
+		for dir := path.Dir(p.items[i].Path); dir != "." && !stay[dir]; dir = path.Dir(dir) {
+			stay[dir] = true
+		}
+	}
+	for i := range p.dst.dirs {
+		if dir := p.dst.dirs[i].Path; !stay[dir] {
+			all = append(all, remote.Change{Kind: 'D', Path: dir})
+		}
+	}
+	return all
 }
 
 // stamps is a fingerprint by size and modification time.

@@ -18,8 +18,9 @@ type proven struct {
 	files verify.Manifest // the new tree: staged files as they were proved, kept ones as they stand in live
 }
 
-// complete turns the stage into the whole new tree: what does not change is linked from live, what left the plan since
-// it was staged is dropped; then every file is held against what it must be, and made durable.
+// complete turns the stage into the whole new tree: what does not change is linked from live (it stays there where the
+// switch is in place), what left the plan since it was staged is dropped; then every file is held against what it must be,
+// and made durable.
 func (st *stage) complete(ctx context.Context, p *plan, listed verify.Manifest) (*proven, error) {
 	dropped, err := st.dropStale(ctx, p)
 	if err != nil {
@@ -28,8 +29,10 @@ func (st *stage) complete(ctx context.Context, p *plan, listed verify.Manifest) 
 	if dropped || !p.keepsNothing() {
 		listed = nil
 	}
-	if err := st.o.Observe.step(StepLink, func() error { return st.keep(ctx, p) }); err != nil {
-		return nil, err
+	if !st.inPlace {
+		if err := st.o.Observe.step(StepLink, func() error { return st.keep(ctx, p) }); err != nil {
+			return nil, err
+		}
 	}
 	t := &proven{stage: st, plan: p, files: st.expected(p)}
 	if err := st.o.Observe.step(StepVerify, func() error { return t.prove(ctx, listed) }); err != nil {
@@ -91,6 +94,9 @@ func (st *stage) expected(p *plan) verify.Manifest {
 // prove holds the complete stage against the plan, file by file.
 func (t *proven) prove(ctx context.Context, listed verify.Manifest) error {
 	found := proof{t: t, seen: make([]bool, len(t.files))}
+	for i := range found.seen { // what stays in live is as the listing under the locks showed it
+		found.seen[i] = t.inPlace && t.plan.incoming(t.files[i].Path) == nil
+	}
 	if err := t.walk(ctx, listed, found.look); err != nil {
 		return err
 	}
@@ -137,8 +143,8 @@ func (c *proof) look(f verify.Entry) {
 		c.seen[i] = true
 	}
 	switch {
-	case found && f.Kind == verify.File && untouched(&f, &c.t.files[i]) && (!incoming || f.Ctime == c.t.files[i].Ctime):
-	case !incoming && p.dst.files.Find(f.Path) != nil:
+	case found && (incoming || !c.t.inPlace) && f.Kind == verify.File && untouched(&f, &c.t.files[i]) && (!incoming || f.Ctime == c.t.files[i].Ctime):
+	case !incoming && !c.t.inPlace && p.dst.files.Find(f.Path) != nil:
 		c.moved = append(c.moved, f.Path)
 	default:
 		c.wrong = append(c.wrong, f.Path)

@@ -73,11 +73,11 @@ func (c *command) restamp(ctx context.Context, t *proven) error {
 	return nil
 }
 
-// stamped is the new live tree with the stamps that it has now. Where nothing was kept no inode has got or lost a
-// name since it was proved, so that it need not be listed once more.
+// stamped is the new live tree with the stamps that it has now. Where the whole of it was staged no inode has got or lost
+// a name since it was proved, so that it need not be listed once more.
 func (c *command) stamped(ctx context.Context, t *proven) (*snapshot, error) {
 	live, provedAfter := t.plan.dst.survey.Live, t.plan.dst.survey.Now
-	if t.plan.keepsNothing() && t.files.CountSettled(provedAfter) == len(t.files) {
+	if t.plan.keepsNothing() && !(t.inPlace && t.plan.dst.survey.Exists) && t.files.CountSettled(provedAfter) == len(t.files) {
 		return &snapshot{side: t.dst, survey: &remote.Survey{Live: live, Exists: true, Now: provedAfter}, files: t.files}, nil
 	}
 	letStampsAge(ctx, t.files)
@@ -134,7 +134,7 @@ func (c *command) remember(v view) {
 // finish completes a report with what the whole command cost.
 func (c *command) finish(r *Report) *Report {
 	r.Took = c.o.Now().Sub(c.cost.began) - c.cost.asking
-	r.Sent, r.Received, r.LockHeld = c.cost.sent, c.cost.received, c.cost.lockHeld
+	r.Sent, r.Received, r.LockHeld, r.EventsHeld = c.cost.sent, c.cost.received, c.cost.lockHeld, c.cost.eventsHeld
 	r.Executions = int(c.executions.Load())
 	return r
 }

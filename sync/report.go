@@ -49,6 +49,7 @@ type Report struct {
 	Sent, Received int64 // bytes on the wire
 	Executions     int   // ssh processes started
 	LockHeld       time.Duration
+	EventsHeld     time.Duration // .events.lock of the destination
 	Took           time.Duration
 	Generation     string // run of the kept old tree, "" if none
 }

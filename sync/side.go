@@ -56,11 +56,13 @@ type side interface {
 	// Release gives up the claim.
 	Release(ctx context.Context) error
 
-	// Recover finishes or undoes the promotion that an earlier run was killed in. Needs the claim.
+	// Recover finishes or undoes the promotion that an earlier run was killed in. One in place it finishes under the
+	// dataset's lock, unless that is held. Needs the claim.
 	Recover(ctx context.Context, key string) (remote.Recovered, error)
 	// Stage makes S/stage/KEY/RUN/tree with the mode, group and setgid bit of live (or, where live does not
-	// exist, those that mkdir would give beside it). Needs the claim.
-	Stage(ctx context.Context, key, run, live string) error
+	// exist, those that mkdir would give beside it), and tells how it is going to take live's place: by exchange only if
+	// that is asked for and two directories there can be exchanged. Needs the claim.
+	Stage(ctx context.Context, key, run, live string, exchange bool) (remote.Staged, error)
 	// Link hard-links the relative paths of from into to, making directories as needed; a directory among the
 	// paths is made. A path that is already in to is an error.
 	Link(ctx context.Context, from, to string, paths []string) error
@@ -70,8 +72,9 @@ type side interface {
 	SetDirs(ctx context.Context, dir string, dirs []verify.Entry) error
 	// Flush makes what was staged durable.
 	Flush(ctx context.Context, dir string) error
-	// Promote switches live to the staged tree under a journal. Needs claim and, where live exists, lock.
-	Promote(ctx context.Context, p remote.Promotion) error
+	// Promote switches live to the staged tree under a journal, and tells how long it held .events.lock. Needs claim and,
+	// where live exists, lock.
+	Promote(ctx context.Context, p remote.Promotion) (held time.Duration, err error)
 	// Settle drops the journal of a promotion and, oldest first, the generations beyond keep. The spared ones stay and
 	// are not counted.
 	Settle(ctx context.Context, key string, keep int, spared ...string) error

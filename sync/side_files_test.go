@@ -34,7 +34,7 @@ var fileBehaviours = []behaviour{
 		for _, n := range names {
 			d.write(d.live+"/"+n, "data of "+n)
 		}
-		d.must(d.s.Stage(d.Context(), d.key, run1, d.live))
+		d.must(second(d.s.Stage(d.Context(), d.key, run1, d.live, false)))
 		tree, copies := d.run(run1, "tree"), d.run(run1, "copies")
 		d.must(d.s.Link(d.Context(), d.live, tree, names))
 		d.must(d.s.Copy(d.Context(), d.live, copies, names))
@@ -139,21 +139,21 @@ var fileBehaviours = []behaviour{
 		d.write(d.live+"/records.parquet", "old")
 		d.must(os.Chmod(d.live, 0o750|fs.ModeSetgid))
 		d.must(d.s.Claim(d.Context(), d.key, 0))
-		d.must(d.s.Stage(d.Context(), d.key, run1, d.live))
+		d.must(second(d.s.Stage(d.Context(), d.key, run1, d.live, false)))
 		d.modeIs(d.run(run1, "tree"), 0o2750)
 		if fi, err := os.Stat(d.run(run1, "copies")); err != nil || !fi.IsDir() {
 			d.Error(err)
 		}
-		d.wantErr(d.s.Stage(d.Context(), d.key, run1, d.live), "the same stage again")
+		d.wantErr(second(d.s.Stage(d.Context(), d.key, run1, d.live, false)), "the same stage again")
 
 		beside := d.live + "-beside"
 		d.must(os.Mkdir(beside, 0o777))
 		var st unix.Stat_t
 		err := unix.Stat(beside, &st)
 		d.must(err)
-		d.must(d.s.Stage(d.Context(), d.key, run2, d.live+"-absent"))
+		d.must(second(d.s.Stage(d.Context(), d.key, run2, d.live+"-absent", false)))
 		d.modeIs(d.run(run2, "tree"), uint32(st.Mode)&0o7777)
-		d.must(d.s.Stage(d.Context(), d.key, run3, d.live+"/in-setgid"))
+		d.must(second(d.s.Stage(d.Context(), d.key, run3, d.live+"/in-setgid", false)))
 		d.modeIs(d.run(run3, "tree"), uint32(st.Mode)&0o777|0o2000)
 	}},
 	{"links and copies", func(d *bed) {

@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,22 +25,35 @@ func (d *bed) oldDataset() {
 	d.write(d.live+"/_derived/same", "same")
 	d.write(d.live+"/_derived/.DS_Store", "mine")
 	d.write(d.live+"/_gone/.DS_Store", "mine too")
+	d.write(d.live+"/_artifacts/going", "going")
 	d.write(d.live+"/.usr.lock", "")
 }
 
-// staged claims, locks and stages a new tree for what oldDataset made: a new primary, one file gone, the
-// others linked, and copies of what writers change in place.
-func (d *bed) staged(run string) {
+// changed are what the staged tree does to oldDataset's.
+var changed = []remote.Change{{Kind: 'A', Path: "_derived/new/part"}, {Kind: 'M', Path: "records.parquet"}, {Kind: 'D', Path: "_artifacts/going"}}
+
+// staged claims, locks and stages a new tree for what oldDataset made: a new primary, one file gone and one more, the
+// others linked, and copies of what writers change in place; for a switch in place only what is new.
+func (d *bed) staged(run string, inPlace bool) {
 	d.Helper()
 	d.must(d.s.Claim(d.Context(), d.key, 0))
 	d.lock()
-	d.restage(run)
+	d.restage(run, inPlace)
 }
 
-func (d *bed) restage(run string) {
+func (d *bed) restage(run string, inPlace bool) {
 	d.Helper()
-	d.must(d.s.Stage(d.Context(), d.key, run, d.live))
+	way, err := d.s.Stage(d.Context(), d.key, run, d.live, !inPlace)
+	d.must(err)
+	if way.Exchange == inPlace {
+		d.Errorf("the way is %+v", way)
+	}
 	d.write(d.run(run, "tree", "records.parquet"), "new "+run)
+	d.write(d.run(run, "tree", "_derived/new/part"), "new part")
+	if inPlace {
+		d.must(d.s.Flush(d.Context(), d.run(run)))
+		return
+	}
 	var keep, copies []string
 	for _, p := range []string{".events.log", "meta.md", "_artifacts/plot", "_derived/same"} {
 		if d.inode(d.live+"/"+p) == 0 {
@@ -58,23 +72,24 @@ func (d *bed) restage(run string) {
 // promoted stages and promotes.
 func (d *bed) promoted(run string, p remote.Promotion) {
 	d.Helper()
-	d.staged(run)
-	p.Key, p.Run, p.Live = d.key, run, d.live
-	d.must(d.s.Promote(d.Context(), p))
+	d.staged(run, p.InPlace)
+	p.Key, p.Run, p.Live, p.Changes = d.key, run, d.live, changed
+	_, err := d.s.Promote(d.Context(), p)
+	d.must(err)
 }
 
 var carried = []string{".usr.lock", "_derived/.DS_Store", "_gone/.DS_Store", "vanished/.usr.lease.1"}
 
 var promoteBehaviours = []behaviour{
 	{"promote by exchange", func(d *bed) { promotes(d, remote.Promotion{Keep: true}) }},
-	{"promote by renames", func(d *bed) { promotes(d, remote.Promotion{Keep: true, NoExchange: true}) }},
+	{"promote in place", func(d *bed) { promotes(d, remote.Promotion{Keep: true, InPlace: true}) }},
 	{"promote without keeping", func(d *bed) { promotes(d, remote.Promotion{}) }},
-	{"promote by renames without keeping", func(d *bed) { promotes(d, remote.Promotion{NoExchange: true}) }},
+	{"promote in place without keeping", func(d *bed) { promotes(d, remote.Promotion{InPlace: true}) }},
 	{"promote creates", func(d *bed) {
 		d.live = filepath.Join(d.root, "fresh", "dataset") // its parent does not exist
 		d.must(d.s.Claim(d.Context(), d.key, 0))
-		d.restage(run1)
-		d.must(d.s.Promote(d.Context(), remote.Promotion{Key: d.key, Run: run1, Live: d.live, Keep: true}))
+		d.restage(run1, false)
+		d.must(second(d.s.Promote(d.Context(), remote.Promotion{Key: d.key, Run: run1, Live: d.live, Keep: true})))
 		d.is(d.live+"/records.parquet", "new "+run1)
 		d.absent(d.run(run1))
 		d.absent(d.generation(run1))
@@ -85,9 +100,9 @@ var promoteBehaviours = []behaviour{
 	}},
 	{"promote does not create over what appeared", func(d *bed) {
 		d.must(d.s.Claim(d.Context(), d.key, 0))
-		d.restage(run1)
+		d.restage(run1, false)
 		d.write(d.live+"/records.parquet", "theirs")
-		err := d.s.Promote(d.Context(), remote.Promotion{Key: d.key, Run: run1, Live: d.live})
+		_, err := d.s.Promote(d.Context(), remote.Promotion{Key: d.key, Run: run1, Live: d.live})
 		d.wantErr(err, "live appeared")
 		d.is(d.live+"/records.parquet", "theirs")
 		d.is(d.run(run1, "tree", "records.parquet"), "new "+run1)
@@ -98,24 +113,24 @@ var promoteBehaviours = []behaviour{
 	}},
 	{"promote needs the lock", func(d *bed) {
 		d.oldDataset()
-		d.staged(run1)
+		d.staged(run1, false)
 		d.must(d.s.Unlock(d.Context()))
 		p := remote.Promotion{Key: d.key, Run: run1, Live: d.live, Carry: carried}
-		d.wantErr(d.s.Promote(d.Context(), p), "not locked")
+		d.wantErr(second(d.s.Promote(d.Context(), p)), "not locked")
 		d.lock()
 		d.must(os.Remove(d.live + "/.usr.lock"))
 		d.write(d.live+"/.usr.lock", "")
-		d.wantErr(d.s.Promote(d.Context(), p), "another lock file")
+		d.wantErr(second(d.s.Promote(d.Context(), p)), "another lock file")
 		d.is(d.live+"/records.parquet", "old")
 		d.absent(d.generation(run1))
 	}},
 	{"generations are pruned", func(d *bed) {
 		d.oldDataset()
-		d.staged(run0)
+		d.staged(run0, false)
 		d.must(d.s.Remove(d.Context(), d.run(run0)))
 		for _, run := range []string{run1, run2, run3} {
-			d.restage(run)
-			d.must(d.s.Promote(d.Context(), remote.Promotion{Key: d.key, Run: run, Live: d.live, Carry: carried, Keep: true, Info: `{"r":"` + run + `"}`}))
+			d.restage(run, false)
+			d.must(second(d.s.Promote(d.Context(), remote.Promotion{Key: d.key, Run: run, Live: d.live, Carry: carried, Keep: true, Info: `{"r":"` + run + `"}`})))
 			d.must(d.s.Settle(d.Context(), d.key, 2))
 		}
 		g, err := d.s.Generations(d.Context(), d.key)
@@ -132,6 +147,8 @@ var promoteBehaviours = []behaviour{
 		}
 	}},
 }
+
+func second[T any](_ T, err error) error { return err }
 
 func promotes(d *bed, p remote.Promotion) {
 	d.oldDataset()
@@ -151,6 +168,8 @@ func promotes(d *bed, p remote.Promotion) {
 	}
 	d.is(d.live+"/records.parquet", "new "+run1)
 	d.is(d.live+"/_derived/same", "same")
+	d.is(d.live+"/_derived/new/part", "new part")
+	d.absent(d.live + "/_artifacts/going")
 	d.is(d.live+"/_gone/.DS_Store", "mine too")
 	if d.inode(d.live+"/.usr.lock") != lock || d.inode(d.live+"/.events.log") != events {
 		d.Error("live lost an inode that others hold on to")
@@ -165,9 +184,12 @@ func promotes(d *bed, p remote.Promotion) {
 	if !d.survey().Journal {
 		d.Error("the journal is gone before Settle")
 	}
-	if p.Keep {
+	switch {
+	case p.Keep && p.InPlace:
+		d.keptReplaced(run1)
+	case p.Keep:
 		d.keptOld(run1)
-	} else {
+	default:
 		d.absent(d.generation(run1))
 	}
 	if r, err := d.s.Recover(d.Context(), d.key); r != (remote.Recovered{Run: run1, Forward: true}) || err != nil {
@@ -193,6 +215,26 @@ func (d *bed) keptOld(run string) {
 		}
 	}
 	d.absent(d.generation(run, "copies"))
+}
+
+// keptReplaced: the generation holds what was replaced and deleted, and no more.
+func (d *bed) keptReplaced(run string) {
+	d.Helper()
+	var have []string
+	d.must(filepath.WalkDir(d.generation(run, "tree"), func(path string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			have = append(have, strings.TrimPrefix(path, d.generation(run, "tree")+"/"))
+		}
+		return err
+	}))
+	if !slices.Equal(have, []string{"_artifacts/going", "records.parquet"}) {
+		d.Errorf("kept: %q", have)
+	}
+	d.is(d.generation(run, "tree/records.parquet"), "old")
+	d.is(d.generation(run, "tree/_artifacts/going"), "going")
+	d.is(d.generation(run, "changes"), "A _derived/new/part\x00M records.parquet\x00D _artifacts/going\x00")
+	d.absent(d.generation(run, "copies"))
+	d.absent(d.generation(run, "dirs"))
 }
 
 // rewind is a hand-made state: what a promotion by run1 leaves if it is killed at some moment. It begins with
@@ -291,8 +333,8 @@ func recoveries() (all []behaviour) {
 func (d *bed) created() {
 	d.Helper()
 	d.must(d.s.Claim(d.Context(), d.key, 0))
-	d.restage(run1)
-	d.must(d.s.Promote(d.Context(), remote.Promotion{Key: d.key, Run: run1, Live: d.live, Keep: true}))
+	d.restage(run1, false)
+	d.must(second(d.s.Promote(d.Context(), remote.Promotion{Key: d.key, Run: run1, Live: d.live, Keep: true})))
 }
 
 func (d *bed) recoverTwice(first, second remote.Recovered) {

@@ -343,8 +343,8 @@ var lockBehaviours = []behaviour{
 		d.lock()
 		_, err := d.s.Recover(d.Context(), d.key)
 		d.wantErr(err, "Recover")
-		d.wantErr(d.s.Stage(d.Context(), d.key, run1, d.live), "Stage")
-		d.wantErr(d.s.Promote(d.Context(), remote.Promotion{Key: d.key, Run: run1, Live: d.live}), "Promote")
+		d.wantErr(second(d.s.Stage(d.Context(), d.key, run1, d.live, false)), "Stage")
+		d.wantErr(second(d.s.Promote(d.Context(), remote.Promotion{Key: d.key, Run: run1, Live: d.live})), "Promote")
 		d.is(d.live+"/records.parquet", "old")
 	}},
 }

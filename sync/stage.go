@@ -24,6 +24,7 @@ type stage struct {
 	tree    string
 	files   verify.Manifest // what has arrived, with digests
 	earlier []string        // trees of dead runs, as basis for what they already received
+	inPlace bool            // it holds only what is incoming, and live takes that in entry by entry
 }
 
 // stage makes an empty stage. What dead runs of the same dataset have received is taken over by hard link, where size
@@ -32,10 +33,9 @@ func (cl *claim) stage(ctx context.Context, p *plan) (*stage, error) {
 	c := cl.c
 	st := &stage{command: c, dst: cl.dst, plan: p, run: newRun(c.o.Now())}
 	st.tree = statePath(st.dst, "stage", c.key, st.run, "tree")
-	if err := st.dst.Stage(ctx, c.key, st.run, p.dst.survey.Live); err != nil {
-		return nil, err
-	}
-	return st, nil
+	way, err := st.dst.Stage(ctx, c.key, st.run, p.dst.survey.Live, !c.o.NoExchange)
+	st.inPlace = !way.Exchange
+	return st, err
 }
 
 // leave ends a stage that was not promoted. One that may serve the next run stays; one that failed its proof or that

@@ -216,6 +216,7 @@ type cost struct {
 	asking         time.Duration // while the user thought about the question
 	sent, received int64
 	lockHeld       time.Duration
+	eventsHeld     time.Duration // the longest
 }
 
 // begin checks the id.

@@ -4,9 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"path"
 	"slices"
 
 	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/sync/local"
+	"github.com/dnadesign-maintainers/usr/verify"
 )
 
 // Undo puts back the generation that the last promotion replaced: on the remote if the pair has one, else locally. It
@@ -38,10 +42,11 @@ type undo struct {
 	direction Direction
 }
 
-// look shows live and the newest kept tree, which does not change between two looks.
+// look shows live and the newest kept tree. What stayed in live is a part of that where the switch was in place.
 func (u *undo) look(ctx context.Context, before view) (v view, err error) {
 	old, known := before.ends(u.direction)
-	if v.how = before.how; old == nil {
+	first := old == nil
+	if v.how = before.how; first {
 		if v.how, err = u.method(ctx); err != nil {
 			return v, err
 		}
@@ -50,7 +55,7 @@ func (u *undo) look(ctx context.Context, before view) (v view, err error) {
 	if err != nil {
 		return v, err
 	}
-	if old == nil {
+	if first {
 		if old, err = u.lookBack(ctx, &v.how); err != nil {
 			return v, err
 		}
@@ -58,15 +63,24 @@ func (u *undo) look(ctx context.Context, before view) (v view, err error) {
 			u.store.learn(live, u.id, u.remoteName(), v.how.algorithm)
 		}
 	}
+	if err := u.hash(ctx, live, unknown(live.files), v.how.algorithm); err != nil {
+		return v, err
+	}
+	if old.part != nil {
+		old = old.part.with(live, old)
+	}
 	v.local, v.remote = live, old
 	if u.direction == Push {
 		v.local, v.remote = old, live
 	}
-	return v, u.hash(ctx, live, unknown(live.files), v.how.algorithm)
+	if first {
+		err = u.untouched(old, live, v.how.algorithm)
+	}
+	return v, err
 }
 
-// lookBack reads the newest kept tree in full and holds it against what it was when it was kept. The method becomes
-// that of the generation's own fingerprints, where the side has it.
+// lookBack reads the newest kept tree in full. The method becomes that of the generation's own fingerprints, where the
+// side has it.
 func (u *undo) lookBack(ctx context.Context, how *method) (*snapshot, error) {
 	kept, err := u.dst.Generations(ctx, u.key)
 	if err != nil {
@@ -94,13 +108,78 @@ func (u *undo) lookBack(ctx context.Context, how *method) (*snapshot, error) {
 	}
 	old.sort(entries, u.classes)
 	old.carry = nil
-	if err := u.hash(ctx, old, unknown(old.files), how.algorithm); err != nil {
-		return nil, err
+	if err := u.hash(ctx, old, unknown(old.files), how.algorithm); err != nil || !old.kept.Partial {
+		return old, err
 	}
-	if was := old.kept.Before; was != "" && old.kept.Hash == how.algorithm && fingerprint(old.files) != was && !u.asked.Force {
-		return nil, &MismatchError{Paths: []string{gen.Tree}}
+	changes, err := readChanges(ctx, u.dst, path.Join(path.Dir(gen.Tree), "changes"))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read what the generation %s on %s replaced: %w", gen.Run, u.dst.Name(), err)
+	}
+	old.part = &replacedPart{files: old.files, dirs: old.dirs, added: map[string]bool{}}
+	for _, c := range changes {
+		if c.Kind == 'A' {
+			old.part.added[c.Path] = true
+		}
 	}
 	return old, nil
+}
+
+// untouched holds a kept tree against what it was when it was kept. Of one that is a part, live is the rest, which says
+// nothing where it has changed since; decide refuses that.
+func (u *undo) untouched(old, live *snapshot, algorithm string) error {
+	was := old.kept.Before
+	switch {
+	case was == "" || old.kept.Hash != algorithm || u.asked.Force || fingerprint(old.files) == was:
+		return nil
+	case old.part != nil && old.kept.changedSince(live, algorithm):
+		return nil
+	}
+	return &MismatchError{Paths: []string{old.survey.Live}}
+}
+
+// mostChanges is how many bytes the list of a generation's changes has at most: names of millions of files.
+const mostChanges = 1 << 30
+
+func readChanges(ctx context.Context, s side, file string) ([]remote.Change, error) {
+	e, err := s.Stat(ctx, file)
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(&rangeReader{ctx: ctx, side: s, file: file, end: min(e.Size, mostChanges)})
+	if err != nil {
+		return nil, err
+	}
+	return local.ParseRecords(string(text))
+}
+
+// replacedPart is a kept tree that holds only what a switch in place replaced.
+type replacedPart struct {
+	files, dirs verify.Manifest
+	added       map[string]bool // files that the switch added
+}
+
+// with is the tree that was replaced: live without what was added, and with what was replaced.
+func (k *replacedPart) with(live, old *snapshot) *snapshot {
+	whole := *old
+	whole.files = nil
+	verify.Join(live.files, k.files, func(now, was *verify.Entry) {
+		switch {
+		case was != nil:
+			whole.files = append(whole.files, *was)
+		case !k.added[now.Path]:
+			whole.files = append(whole.files, *now)
+		}
+	})
+	whole.dirs = nil
+	verify.Join(live.dirs, k.dirs, func(now, was *verify.Entry) {
+		switch {
+		case was != nil:
+			whole.dirs = append(whole.dirs, *was)
+		case hasFileBelow(whole.files, now.Path) || !hasFileBelow(live.files, now.Path):
+			whole.dirs = append(whole.dirs, *now)
+		}
+	})
+	return &whole
 }
 
 // decide plans to make live equal to the kept tree. A live tree that is not what the promotion left is refused.

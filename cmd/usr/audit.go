@@ -403,8 +403,13 @@ func (v *audit) costs(p *page) []string {
 	if v.LockHeld > 0 {
 		costs = append(costs, "locked for "+seconds(v.LockHeld))
 	}
+	if v.EventsHeld > 0 {
+		costs = append(costs, "the event log for "+milliseconds(v.EventsHeld))
+	}
 	return append(costs, seconds(v.Took)+" in all")
 }
+
+func milliseconds(d time.Duration) string { return fmt.Sprintf("%.1f ms", d.Seconds()*1000) }
 
 func seconds(d time.Duration) string {
 	switch {

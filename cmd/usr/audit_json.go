@@ -36,6 +36,7 @@ type auditData struct {
 	Received      int64          `json:"bytes_received"`
 	SSHSessions   int            `json:"ssh_sessions"`
 	LockHeld      float64        `json:"lock_held_s"`
+	EventsHeld    float64        `json:"events_lock_held_s"`
 	Took          float64        `json:"duration_s"`
 	Warnings      []string       `json:"warnings"`
 	*earlierData                 // of a diff
@@ -169,7 +170,7 @@ func auditJSON(v *audit) auditData {
 		Fingerprint: ends[*string]{orNull(r.Print.Local), orNull(r.Print.Remote)},
 		Generation:  orNull(r.Generation),
 		Sent:        r.Sent, Received: r.Received, SSHSessions: r.Executions,
-		LockHeld: r.LockHeld.Seconds(), Took: r.Took.Seconds(),
+		LockHeld: r.LockHeld.Seconds(), EventsHeld: r.EventsHeld.Seconds(), Took: r.Took.Seconds(),
 		Warnings: orEmpty(v.warnings), earlierData: earlierJSON(v),
 	}
 }

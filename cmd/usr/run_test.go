@@ -292,7 +292,7 @@ func TestAuditFile(t *testing.T) {
 	data := got["data"].(map[string]any)
 	for _, key := range []string{"action", "transfer_state", "dataset", "verify", "primary", "meta", ".events.log", "_snapshots",
 		"_derived", "_auxiliary", "remote", "relation", "fingerprint", "hash", "changes", "bytes_sent", "bytes_received",
-		"ssh_sessions", "lock_held_s", "duration_s", "generation", "rows", "cols", "schema_changes"} {
+		"ssh_sessions", "lock_held_s", "events_lock_held_s", "duration_s", "generation", "rows", "cols", "schema_changes"} {
 		if _, ok := data[key]; !ok {
 			t.Errorf("the audit has no %q", key)
 		}

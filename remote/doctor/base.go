@@ -104,21 +104,24 @@ func (h *hostDoctor) verdict(r records, record, name, saw, do string) bool {
 	return true
 }
 
+// exchange says which way a switch goes there.
 func (h *hostDoctor) exchange(r records) {
-	way := r.line("exchange")
+	way, by := r.line("exchange"), r.line("noexchange")
 	if h.session == nil {
-		way = ""
+		way, by = "", "this program"
 		if exchangeHere(h.scratch+"/a", h.scratch+"/b") == nil {
-			way = "this program"
+			way = by
 		}
 	}
-	if way == "" {
-		h.add(Warn, "exchange", "nothing there exchanges two directories in one step",
-			"nothing is needed: two renames under a journal take its place, and readers may miss a dataset for milliseconds; "+
-				"coreutils 9.5 or later, perl or python3 close the gap on file systems that can")
-		return
+	switch {
+	case way != "":
+		h.ok("exchange", "a dataset is switched as a whole: two directories exchanged in one step, by %s", way)
+	case by == "mv":
+		h.add(Warn, "exchange", "a dataset is switched in place, by a process for each file: neither perl nor python3 is there",
+			"have one of them on the PATH of the login shell: a switch of many files then takes milliseconds, not minutes")
+	default:
+		h.ok("exchange", "a dataset is switched in place, file by file, by %s: nothing there exchanges two directories", orUnknown(by))
 	}
-	h.ok("exchange", "two directories in one step, by %s", way)
 }
 
 // locking says whether two processes exclude each other there.

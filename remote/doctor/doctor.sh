@@ -44,7 +44,7 @@ stage_try() { # base run
   attempt write change "$top"
   attempt link hard
   attempt rename renamed "$top"
-  if exchange a b && [ "$(cat a/file)" = b ]; then put exchange "$way"; else put noexchange 1; fi
+  if exchange a b && [ "$(cat a/file)" = b ]; then put exchange "$way"; else put noexchange "$renamer"; fi
   if have flock; then attempt lock locking; fi
 }
 change() { mkdir "$1" && echo x >"$1/file" && mv "$1/file" "$1/other" && rm "$1/other" && rmdir "$1"; }

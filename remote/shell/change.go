@@ -14,9 +14,10 @@ import (
 )
 
 // Stage makes ROOT/.usr-sync/stage/KEY/RUN with tree/ and copies/; tree has mode, group and setgid bit of live, or
-// what mkdir would give in its place. Needs the claim.
-func (s *Session) Stage(ctx context.Context, key, run, live string) error {
-	return s.do(ctx, request{verb: "stage", args: []string{s.root, key, run, live}}, "make a stage for "+remote.Escape(live), nil)
+// what mkdir would give in its place. It is exchanged with live only if that is asked for and was tried. Needs the claim.
+func (s *Session) Stage(ctx context.Context, key, run, live string, exchange bool) (remote.Staged, error) {
+	out, err := s.read(ctx, request{verb: "stage", args: []string{s.root, key, run, live, bit(exchange)}}, "make a stage for "+remote.Escape(live))
+	return remote.Staged{Exchange: slices.Contains(fields(out), [2]string{"exchange", "1"})}, err
 }
 
 // Link hard-links relative paths of one directory into another, making directories as needed; a directory among
@@ -145,12 +146,12 @@ func (s *Session) DropFile(ctx context.Context, dir string) error {
 // holds the other for longer than a line takes.
 const eventsPatience = 30 * time.Second
 
-// Promote switches live to the staged tree under a journal. It needs the claim and, where live exists, its lock.
-// A context that ends does not interrupt it. After an error, or a lost connection, Recover decides. A *remote.LockError
-// means that .events.lock was not to be had: nothing was done.
-func (s *Session) Promote(ctx context.Context, p remote.Promotion) error {
+// Promote switches live to the staged tree under a journal, and tells how long .events.lock was held. It needs the claim
+// and, where live exists, its lock. A context that ends does not interrupt it. After an error, or a lost connection,
+// Recover decides.
+func (s *Session) Promote(ctx context.Context, p remote.Promotion) (held time.Duration, err error) {
 	if err := context.Cause(ctx); err != nil {
-		return err
+		return 0, err
 	}
 	carry := slices.DeleteFunc(slices.Clone(p.Carry), func(path string) bool { return path == ".events.lock" })
 	if !slices.Contains(carry, ".usr.lock") {
@@ -161,15 +162,37 @@ func (s *Session) Promote(ctx context.Context, p remote.Promotion) error {
 		size = strconv.FormatInt(p.LogSize, 10)
 	}
 	patience := min(p.LockTimeout, eventsPatience)
-	args := []string{s.root, p.Key, p.Run, p.Live, bit(p.Keep), bit(!p.NoExchange), p.Info, size, strconv.Itoa(int(patience / time.Second))}
-	r := request{verb: "promote", args: args, payload: escapeNames(carry)}
-	begin := time.Now()
-	err := s.do(context.WithoutCancel(ctx), r, "promote "+remote.Escape(p.Live), nil)
-	if hasStatus(err, statusBusy) {
-		lock := p.Live + "/.events.lock"
-		return &remote.LockError{Path: lock, Waited: time.Since(begin), Holder: s.holder(context.WithoutCancel(ctx), lock)}
+	args := []string{s.root, p.Key, p.Run, p.Live, bit(p.Keep), bit(p.InPlace), p.Info, size, strconv.Itoa(int(patience / time.Second))}
+	r := request{verb: "promote", args: args}
+	for _, list := range [][]byte{escapeNames(carry), escapeWords(records(p.Changes)), escapeWords(records(p.Dirs))} {
+		r.payload = append(append(append(r.payload, '='), list...), ' ')
 	}
-	return err
+	begin := time.Now()
+	out, err := s.read(context.WithoutCancel(ctx), r, "promote "+remote.Escape(p.Live))
+	for _, f := range fields(out) {
+		if f[0] == "held" {
+			ns, _ := strconv.ParseInt(f[1], 10, 64)
+			held = time.Duration(ns)
+		}
+	}
+	if hasStatus(err, statusBusy) {
+		return held, s.busy(ctx, p.Live+"/.events.lock", begin)
+	}
+	return held, err
+}
+
+// busy names the holder of a lock that was waited for.
+func (s *Session) busy(ctx context.Context, lock string, since time.Time) error {
+	return &remote.LockError{Path: lock, Waited: time.Since(since), Holder: s.holder(context.WithoutCancel(ctx), lock)}
+}
+
+// records are changes as the files of a run tell them.
+func records(changes []remote.Change) []string {
+	words := make([]string, len(changes))
+	for i, c := range changes {
+		words[i] = string(c.Kind) + " " + c.Path
+	}
+	return words
 }
 
 func bit(b bool) string {
@@ -180,14 +203,20 @@ func bit(b bool) string {
 }
 
 // Recover finishes or undoes the promotion that a run died in. Needs the claim.
-func (s *Session) Recover(ctx context.Context, key string) (remote.Recovered, error) {
-	var r remote.Recovered
+func (s *Session) Recover(ctx context.Context, key string) (r remote.Recovered, err error) {
 	if err := context.Cause(ctx); err != nil {
 		return r, err
 	}
-	out, err := s.read(context.WithoutCancel(ctx), request{verb: "recover", args: []string{s.root, key}}, "recover "+remote.Escape(key))
+	begin, lock := time.Now(), ""
+	var out []byte
+	out, err = s.read(context.WithoutCancel(ctx), request{verb: "recover", args: []string{s.root, key}}, "recover "+remote.Escape(key))
+	if hasStatus(err, statusBusy) {
+		defer func() { err = s.busy(ctx, lock, begin) }()
+	}
 	for _, f := range fields(out) {
 		switch f[0] {
+		case "busy":
+			lock = f[1]
 		case "run":
 			r.Run = f[1]
 		case "forward":

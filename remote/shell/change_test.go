@@ -51,15 +51,15 @@ func TestPromoteDies(t *testing.T) {
 	arm, fired := deadly(t, shims)
 	deathbed := server(t, remotetest.Options{Env: map[string]string{"PATH": shims + ":" + os.Getenv("PATH")}})
 	_, nurse := connect(t)
-	for _, twice := range []bool{false, true} {
+	for _, inPlace := range []bool{false, true} {
 		forward, back := 0, 0
 		for n := 1; ; n++ {
 			arm(0, false)
 			root, live := dataset(t)
 			c := open(t, target(deathbed), shell.Options{})
-			stage(t, c, root, live)
+			stage(t, c, root, live, inPlace)
 			arm(n, n%2 == 0)
-			err := c.At(root).Promote(background, remote.Promotion{Key: "k", Run: run1, Live: live, Keep: true, Info: "{}", NoExchange: twice})
+			_, err := c.At(root).Promote(background, remote.Promotion{Key: "k", Run: run1, Live: live, Keep: true, Info: "{}", InPlace: inPlace, Changes: changed})
 			if !fired() {
 				check(t, err)
 				c.Close()
@@ -69,34 +69,43 @@ func TestPromoteDies(t *testing.T) {
 				t.Errorf("step %d: killed, but Promote says nothing", n)
 			}
 			c.Close()
-			if recovers(t, nurse, root, live) {
+			if recovers(t, nurse, root, live, inPlace) {
 				forward++
 			} else {
 				back++
 			}
 		}
-		t.Logf("two renames %v: %d times forward, %d times back", twice, forward, back)
+		t.Logf("in place %v: %d times forward, %d times back", inPlace, forward, back)
 		if forward < 3 || back < 3 {
-			t.Errorf("two renames %v: %d times forward, %d times back", twice, forward, back)
+			t.Errorf("in place %v: %d times forward, %d times back", inPlace, forward, back)
 		}
 	}
 }
 
+var changed = []remote.Change{{Kind: 'M', Path: "records.parquet"}, {Kind: 'A', Path: "_views/one/view"}}
+
 // stage claims, locks and stages.
-func stage(t *testing.T, s *shell.Session, root, live string) {
+func stage(t *testing.T, s *shell.Session, root, live string, inPlace bool) {
 	t.Helper()
 	check(t, s.At(root).Claim(background, "k", time.Second))
 	if locked, err := s.Lock(background, live, time.Second, false); err != nil || !locked {
 		t.Fatal(locked, err)
 	}
-	check(t, s.At(root).Stage(background, "k", run1, live))
+	way, err := s.At(root).Stage(background, "k", run1, live, !inPlace)
+	check(t, err)
+	if way.Exchange == inPlace {
+		t.Fatalf("the way is %+v", way)
+	}
 	dir := root + "/.usr-sync/stage/k/" + run1
-	check(t, s.Link(background, live, dir+"/tree", []string{".events.log", "meta.md", "_derived/x/part-1.parquet"}))
-	check(t, s.Copy(background, live, dir+"/copies", []string{".events.log", "meta.md"}))
+	if !inPlace {
+		check(t, s.Link(background, live, dir+"/tree", []string{".events.log", "meta.md", "_derived/x/part-1.parquet"}))
+		check(t, s.Copy(background, live, dir+"/copies", []string{".events.log", "meta.md"}))
+	}
 	write(t, dir+"/tree/records.parquet", "new records")
+	write(t, dir+"/tree/_views/one/view", "view")
 }
 
-func recovers(t *testing.T, s *shell.Session, root, live string) (forward bool) {
+func recovers(t *testing.T, s *shell.Session, root, live string, inPlace bool) (forward bool) {
 	t.Helper()
 	check(t, s.At(root).Claim(background, "k", 3*time.Second))
 	defer s.Release(background)
@@ -110,11 +119,14 @@ func recovers(t *testing.T, s *shell.Session, root, live string) (forward bool) 
 	if forward {
 		want = "new records"
 		kept := root + "/.usr-sync/generations/k/" + run1 + "/tree"
-		if contents(t, kept+"/records.parquet") != "old records" || contents(t, kept+"/.events.log") != "{1}\n{2}\n" {
+		if contents(t, kept+"/records.parquet") != "old records" || contents(t, live+"/_views/one/view") != "view" {
 			t.Error("the generation is not the old tree")
 		}
+		if !inPlace && contents(t, kept+"/.events.log") != "{1}\n{2}\n" {
+			t.Error("the generation lacks the log")
+		}
 		for _, p := range []string{".events.log", "meta.md"} {
-			if sameFile(t, kept+"/"+p, live+"/"+p) {
+			if !inPlace && sameFile(t, kept+"/"+p, live+"/"+p) {
 				t.Errorf("the generation shares %s", p)
 			}
 		}
@@ -140,42 +152,56 @@ func sameFile(t *testing.T, a, b string) bool {
 	return os.SameFile(x, y)
 }
 
-// TestExchangeTools promotes with each thing that can exchange, and with none.
-func TestExchangeTools(t *testing.T) {
+// TestSwitchTools promotes with each program that can exchange, in place with each that can do that, and with neither.
+func TestSwitchTools(t *testing.T) {
 	for _, only := range []string{"perl", "python3", "none"} {
-		t.Run(only, func(t *testing.T) {
-			t.Parallel()
-			dir := t.TempDir()
-			var hidden []string
-			for _, tool := range []string{"perl", "python3", "exch"} {
-				if tool != only {
-					hidden = append(hidden, tool)
+		for _, inPlace := range []bool{false, true} {
+			if only == "none" && !inPlace {
+				continue
+			}
+			t.Run(fmt.Sprint(only, " in place ", inPlace), func(t *testing.T) {
+				t.Parallel()
+				dir := t.TempDir()
+				var hidden []string
+				for _, tool := range []string{"perl", "python3", "exch"} {
+					if tool != only {
+						hidden = append(hidden, tool)
+					}
 				}
-			}
-			check(t, remotetest.HidePath(dir, hidden...))
-			if only == "python3" {
-				os.Remove(filepath.Join(dir, "python3"))
-				check(t, os.Symlink("/usr/bin/python3", filepath.Join(dir, "python3")))
-			}
-			s := server(t, remotetest.Options{Env: map[string]string{"PATH": dir}})
-			session := open(t, target(s), shell.Options{})
-			root, live := dataset(t)
-			stage(t, session, root, live)
-			watch := watchFor(live)
-			check(t, session.At(root).Promote(background, remote.Promotion{Key: "k", Run: run1, Live: live, Keep: true}))
-			if gaps := watch(); gaps > 0 && only != "none" {
-				t.Errorf("live was missing %d times", gaps)
-			}
-			if got := contents(t, live+"/records.parquet"); got != "new records" {
-				t.Errorf("live holds %q", got)
-			}
-			check(t, session.Locked(background))
-			check(t, session.At(root).Settle(background, "k", 1))
-			g, err := session.At(root).Generations(background, "k")
-			if err != nil || len(g) != 1 || contents(t, g[0].Tree+"/records.parquet") != "old records" {
-				t.Errorf("%+v, %v", g, err)
-			}
-		})
+				check(t, remotetest.HidePath(dir, hidden...))
+				if only == "python3" {
+					os.Remove(filepath.Join(dir, "python3"))
+					check(t, os.Symlink("/usr/bin/python3", filepath.Join(dir, "python3")))
+				}
+				s := server(t, remotetest.Options{Env: map[string]string{"PATH": dir}})
+				session := open(t, target(s), shell.Options{})
+				root, live := dataset(t)
+				if only == "none" {
+					check(t, session.At(root).Claim(background, "k", time.Second))
+					if way, err := session.At(root).Stage(background, "k", run1, live, true); err != nil || way.Exchange {
+						t.Fatalf("%+v, %v", way, err)
+					}
+					check(t, session.At(root).Remove(background, root+"/.usr-sync/stage/k"))
+					check(t, session.Release(background))
+				}
+				stage(t, session, root, live, inPlace)
+				watch := watchFor(live + "/records.parquet")
+				_, err := session.At(root).Promote(background, remote.Promotion{Key: "k", Run: run1, Live: live, Keep: true, InPlace: inPlace, Changes: changed})
+				check(t, err)
+				if gaps := watch(); gaps > 0 {
+					t.Errorf("the primary was missing %d times", gaps)
+				}
+				if got := contents(t, live+"/records.parquet"); got != "new records" {
+					t.Errorf("live holds %q", got)
+				}
+				check(t, session.Locked(background))
+				check(t, session.At(root).Settle(background, "k", 1))
+				g, err := session.At(root).Generations(background, "k")
+				if err != nil || len(g) != 1 || contents(t, g[0].Tree+"/records.parquet") != "old records" {
+					t.Errorf("%+v, %v", g, err)
+				}
+			})
+		}
 	}
 }
 

@@ -32,7 +32,11 @@ fresh() { # file text
   [ ! -e "$1" ] && [ ! -L "$1" ] || rm -f -- "$1"
   (set -C; printf %s "$2" >"$1")
 }
-do_stage() { # root key run live
+fresh_names() { # file escaped
+  fresh "$1" ''
+  printf %b "$2" >"$1"
+}
+do_stage() { # root key run live exchange: 1 where that is to be tried
   held "$1" "$2"
   R=$1/.usr-sync/stage/$2/$3
   if [ -e "$R" ] || [ -L "$R" ]; then fail "$R: File exists"; fi
@@ -51,6 +55,19 @@ do_stage() { # root key run live
     mode=0$(printf %o $mode)
   fi
   like "${mode#0}" "$gid" .
+  [ "$5" = 0 ] || ! (can_exchange "$R") || put exchange 1
+}
+# can_exchange: by one process, two directories that are new. There are file systems that report success and destroy.
+can_exchange() { # directory of a run
+  [ -n "$renamer" ] || learn_renamer
+  [ $renamer != mv ] || return 1
+  enter "$1"
+  mkdir -p -- try/a/in-a try/b/in-b || exit 1
+  renames x try/a try/b 2>/dev/null || :
+  can=1
+  [ ! -d try/a/in-b ] || [ ! -d try/b/in-a ] || can=0
+  erase ./try
+  return $can
 }
 # place: the names, from the working directory to another, by "cp $how"; directories are made.
 if cp --help 2>&1 | grep -q -e --parents; then gnu_cp=1; else gnu_cp=; fi
@@ -145,9 +162,9 @@ erase() { # like rm -rf, also through directories without write permission
 droprun() { # name
   (
     step "$1" || exit 0
-    if [ -e tree ] || [ -L tree ]; then mvt tree gone; fi
+    if [ -e tree ] || [ -L tree ]; then mvt tree gone || exit 1; fi
     set +f
-    for d in stub.* aside.*; do
+    for d in late.* stub.* aside.*; do
       case ${d#*.} in *[!0-9]*) continue;; esac
       [ -L "$d" ] || [ ! -d "$d" ] || erase "./$d" || exit 1
     done
@@ -155,7 +172,7 @@ droprun() { # name
   ) || exit $?
   rmdir -- "./$1" 2>/dev/null || :
 }
-parts='./tree ./gone ./old ./copies ./info ./info%new ./aside ./lock' # all that is made in the directory of a run
+parts='./tree ./gone ./old ./copies ./info ./info%new ./aside ./lock ./changes ./dirs ./try' # all that is made in the directory of a run
 do_remove() { # root dir: the stage of a dataset, a run, or what is in one, and nothing else
   S=$1/.usr-sync
   case $2/ in *//*|*/./*|*/../*) fail "it is not below $S";; "$S"/?*) ;; *) fail "it is not below $S";; esac
@@ -207,14 +224,15 @@ do_dropfile() { case $1 in /*.usr-stage) erase "$1";; *) fail "$1: it is not a s
 # -- promotion, in a child of the main shell that shares the lock's descriptor ------------------------------------
 
 # renames: one process makes all the calls, each a rename(2): x exchanges, r renames, l renames a lock file that may not
-# be there. What cannot be renamed is never copied. Without perl and Python each call is a process of its own.
+# be there. What cannot be renamed is never copied. Without perl and Python each call is a process of its own, and none
+# exchanges.
 renames() { # {x|r|l from to}...
   [ -n "$renamer" ] || learn_renamer
   case $renamer in
   mv)
     while [ $# -gt 0 ]; do
       case $1 in
-      x) mv -T --exchange -- "$2" "$3" 2>/dev/null || exch "$2" "$3" 2>/dev/null || return 1;;
+      x) return 1;;
       r) plainly "$2" "$3" || return 1;;
       l) plainly "$2" "$3" 2>/dev/null || :;;
       esac
@@ -246,7 +264,7 @@ learn_renamer() {
   for renamer in perl python3 /usr/libexec/platform-python mv; do
     case $renamer in
     mv) ;;
-    perl) have perl && perl -e 1 </dev/null >/dev/null 2>&1;;
+    perl) have perl && perl -MErrno -e 1 </dev/null >/dev/null 2>&1;;
     *) have $renamer && $renamer -c 'import ctypes' </dev/null >/dev/null 2>&1;;
     esac && break
   done
@@ -301,7 +319,7 @@ hold() { # dir seconds
     tries=$((tries + 1))
     case $st in
     0) break;;
-    40) [ "$got" = 0 ] && [ $tries -lt 100 ] || exit 40;; # 0: it was replaced while we waited
+    40) [ "$got" = 0 ] && [ $tries -lt 100 ] || { put busy "$events_lock"; exit 40; };; # 0: it was replaced while we waited
     41) [ -e "$events_lock" ] || return 0; fail "$events_lock: it cannot be locked";;
     *) fail "$err";;
     esac
@@ -321,25 +339,6 @@ follow() { # log offset other
   end=$size
   [ "$(wc -c <"$3")" -ge $((was + end - $2)) ] || fail "$3: not every line of $1 could be appended"
 }
-has_primary() { [ -e "$1/records.parquet" ] || [ -L "$1/records.parquet" ]; }
-# twice: a moment without live. What another program puts there in that moment is moved aside, unless it is a dataset.
-twice() { # live
-  renames r "$1" "$R/old" r "$T" "$1" l "$R/old/.events.lock" "$1/.events.lock" || fill "$1"
-}
-fill() { # live: where two renames were begun
-  [ -e "$R/old" ] || exit 1
-  n=0
-  while [ "$(inode "$1")" != "$new" ]; do
-    n=$((n + 1))
-    if [ ! -e "$1" ] && [ ! -L "$1" ]; then renames r "$T" "$1" || { mvt "$R/old" "$1"; exit 1; }
-    elif has_primary "$1"; then
-      keep_old
-      fail "$1: another program made a dataset there while the trees were switched: that stands, and the old content is the generation $run"
-    elif [ $n -gt 100 ]; then fail "$1: another program makes it again and again"
-    elif [ ! -e "$R/stub.$n" ]; then renames r "$1" "$R/stub.$n" r "$T" "$1" l "$R/old/.events.lock" "$1/.events.lock" 2>/dev/null || :
-    fi
-  done
-}
 # keep_old makes a generation of the old tree; the new one stays behind as the stage of a dead run.
 keep_old() {
   makestate "$root" generations "$key" "$run"
@@ -347,25 +346,6 @@ keep_old() {
   mvt "$R/old" "$G/$run/tree"
   rm -f -- "$G/$run/tree/.usr.lock" "$G/$run/tree/.events.lock" "$G/$run/tree/.usr.transfer.lock"
   harden "$G/$run"
-}
-# stubs: what was moved aside; its event lines follow in live.
-stubs() { # live
-  set +f; set -- "$1" "$R"/stub.*; set -f
-  [ -e "$2" ] || return 0
-  live=$1; shift
-  hold "$live" 30
-  for d do
-    if [ -d "$d" ] && [ ! -L "$d" ]; then
-      # Whoever is about to append there is let finish.
-      if [ -e "$d/.events.lock" ]; then obtain 6 "$d/.events.lock" 2 || :; fi
-      follow "$d/.events.log" 0 "$live/.events.log"
-      exec 6>&-
-      rm -f -- "$d/.usr.lock" "$d/.events.lock" "$d/.usr.transfer.lock"
-    fi
-    mvt "$d" "${d%/*}/aside.${d##*.}"
-  done
-  letgo
-  harden "$live/.events.log"
 }
 # shed: the old tree holds no lock file. One that live lacks goes there: a death between exchange and rename leaves
 # .events.lock behind. A link stands in for .usr.lock: whoever entered the directory before it was switched, and asks for the
@@ -397,41 +377,56 @@ heal() { # key
 }
 held() { [ "$claim" = "$1/.usr-sync/journal/$2.lock" ] || fail "dataset $2 is not claimed"; }
 paths() { S=$1/.usr-sync; R=$S/stage/$2/$3; T=$R/tree; G=$S/generations/$2; J=$S/journal/$2; }
-do_promote() { # root key run live keep exchange info log-size seconds
+do_promote() { # root key run live keep in-place info log-size seconds; payload: names to carry, changes, directories
+  trap '' HUP # what is begun is finished
   held "$1" "$2"; paths "$1" "$2" "$3"
   sound "$T" "$S/journal"
-  key=$2 live=$4 keep=$5 replaces=0
+  key=$2 live=$4 keep=$5 replaces=0 held=0 way=exchange
+  set -- "$@" $payload
   [ ! -e "$J" ] || fail 'an earlier promotion is not settled'
   if [ -e "$live" ] || [ -L "$live" ]; then
     [ "$lock" = "$live/.usr.lock" ] || fail "$live: it is not locked: File exists"
     main_locked || fail "$err"
     replaces=1
-    enter "$live"; place "$T" -lP same; likewise "$T"
-    cd /
+    if [ "$6" = 1 ]; then way=place
+    else payload=${10#=}; enter "$live"; place "$T" -lP same; likewise "$T"; cd /
+    fi
   elif [ -n "$lock" ]; then fail "$live: No such file or directory"
   fi
+  fresh_names "$R/changes" "${11#=}"
   fresh "$R/info" "$7
 "
   new=$(inode "$T")
   [ "$new" != 0 ] || fail "$T: No such file or directory"
-  fresh "$J.tmp" "run=$3
+  if [ $way = place ]; then
+    begin_inplace "${12#=}" "$8" "$9"
+    fresh "$J.tmp" "way=place
+run=$3
+live=$live
+tree=$new
+listed=$listed
+staged=$staged
+keep=$keep
+"
+  else fresh "$J.tmp" "run=$3
 live=$live
 inode=$new
 replaces=$replaces
 keep=$keep
 "
-  harden "$J.tmp" "$R/info"
+  fi
+  set +f; harden "$J.tmp" "$R/info" "$R/changes" "$R/"dirs*; set -f
   mvt "$J.tmp" "$J"
   harden "$S/journal"
-  set +e; (set -e; switch "$6" "$8" "$9"); st=$?; set -e
-  [ $st != 0 ] || { finish "$2"; return; }
+  set +e; (set -e; if [ $way = place ]; then inplace; else switch "$8" "$9"; finish "$key"; fi; put held "$held"); st=$?; set -e
+  [ $st != 0 ] || return 0
   # Without effect: nothing to recover.
-  [ "$(inode "$live")" = "$new" ] || [ -e "$R/old" ] || rm -f -- "$J"
+  if [ $way = place ]; then ! unmoved || rm -f -- "$J"
+  else [ "$(inode "$live")" = "$new" ] || rm -f -- "$J"; fi
   exit $st
 }
 # switch: .events.lock is held exactly around it, so that no append straddles.
-switch() { # exchange log-size seconds: 1 where exchange is allowed; log-size is that of the log when it was listed, - lets
-  # the lines that it gained since stay behind
+switch() { # log-size seconds: log-size is that of the log when it was listed; - lets the lines that it gained since stay behind
   if [ $replaces = 0 ]; then
     mkdir -p -- "${live%/*}"
     mvt "$T" "$live"
@@ -439,21 +434,21 @@ switch() { # exchange log-size seconds: 1 where exchange is allowed; log-size is
     harden "${live%/*}" "$R"
     return
   fi
-  hold "$live" "$3"
-  [ "$2" = - ] || follow "$live/.events.log" "$2" "$T/.events.log"
-  old=$T
-  if [ "$1" = 1 ]; then renames x "$T" "$live" l "$T/.events.lock" "$live/.events.lock" 2>/dev/null || :; fi
-  if [ "$(inode "$live")" != "$new" ]; then old=$R/old; twice "$live"; fi
-  [ "$2" = - ] || follow "$old/.events.log" "$end" "$live/.events.log" # of who took no lock
+  hold "$live" "$2"
+  now; since=$t
+  [ "$1" = - ] || follow "$live/.events.log" "$1" "$T/.events.log"
+  why=$(renames x "$T" "$live" l "$T/.events.lock" "$live/.events.lock" 2>&1) || :
+  [ "$(inode "$live")" = "$new" ] || fail "${why:-$live: it could not be exchanged}"
+  [ "$1" = - ] || follow "$T/.events.log" "$end" "$live/.events.log" # of who took no lock
   letgo
-  if [ "$2" = - ] || [ "$end" = "$2" ]; then harden "${live%/*}" "$R"; else harden "${live%/*}" "$R" "$live/.events.log"; fi
+  now; held=$((t - since))
+  if [ "$1" = - ] || [ "$end" = "$1" ]; then harden "${live%/*}" "$R"; else harden "${live%/*}" "$R" "$live/.events.log"; fi
 }
 # finish: what remains after the switch, whether for the first time or again after a death in the middle.
 finish() { # key
   [ -d "$R" ] || return 0
   [ ! -e "$R/old" ] || mvt "$R/old" "$T"
   shed "$T" "$live"
-  stubs "$live"
   if [ $replaces = 0 ] || [ $keep = 0 ] || [ ! -d "$T" ]; then enter "${R%/*}"; droprun "${R##*/}"; return; fi
   if [ -d "$R/copies" ]; then
     enter "$R/copies"
@@ -491,27 +486,33 @@ do_recover() { # root key: says run and whether forward
 resume() {
   sound "$S/journal"
   plainfile "$J" || planted "$J"
-  run= live= new= replaces= keep=
+  run= live= new= replaces= keep= way= listed= staged=
   while IFS= read -r line; do
-    case $line in run=*) run=${line#*=};; live=*) live=${line#*=};; inode=*) new=${line#*=};; replaces=*) replaces=${line#*=};; keep=*) keep=${line#*=};; esac
+    case $line in run=*) run=${line#*=};; live=*) live=${line#*=};; inode=*) new=${line#*=};; replaces=*) replaces=${line#*=};; keep=*) keep=${line#*=};;
+    way=*) way=${line#*=};; tree=*) new=${line#*=};; listed=*) listed=${line#*=};; staged=*) staged=${line#*=};; esac
   done <"$J"
   case $run in ''|*/*|.|..) run=; esac
   case $new in ''|0|*[!0-9]*) run=; esac
+  [ "$way" != place ] || replaces=1
+  case $way,${listed#-},${staged#-} in ,,|place,*[0-9],*[0-9]) ;; *) run=;; esac
+  case $listed$staged in *[!0-9-]*) run=;; esac
   case $live$replaces$keep in /*[01][01]) ;; *) run=; esac
   [ -n "$run" ] || fail "$J: the journal is damaged"
   paths "$root" "$key" "$run"
   [ ! -e "$R" ] || sound "$R"
-  restore
-  if [ $forward = 1 ]; then finish "$key"; else rm -f -- "$J"; harden "$S/journal"; fi
+  if [ "$way" = place ]; then forward=1; resume_inplace
+  else restore; fi
+  if [ "$way" = place ]; then :
+  elif [ $forward = 1 ]; then finish "$key"; else rm -f -- "$J"; harden "$S/journal"; fi
   put run "$run"; put forward $forward
 }
-# restore sees to it that there is a live tree, if there was one, and says whether it is the new one.
+# restore sees to it that there is a live tree, if there was one, and says whether it is the new one. The old tree is aside
+# only where an earlier version made two renames of a switch.
 restore() {
   there=$(inode "$live") tree=$(inode "$T") old=$(inode "$R/old")
   forward=0
   if [ "$there" = "$new" ]; then forward=1
-  elif [ "$there" != 0 ] && [ "$old" != 0 ] && { has_primary "$live" || [ "$tree" != "$new" ]; }; then keep_old # another dataset
-  elif [ "$there" != 0 ] && [ "$old" != 0 ]; then fill "$live"; forward=1; harden "${live%/*}"
+  elif [ "$there" != 0 ] && [ "$old" != 0 ]; then keep_old # another dataset
   elif [ "$there" != 0 ] || [ "$replaces" = 0 ]; then :
   elif [ "$tree" = "$new" ]; then mvt "$T" "$live"; forward=1; harden "${live%/*}"
   elif [ "$old" != 0 ]; then mvt "$R/old" "$live"; harden "${live%/*}"

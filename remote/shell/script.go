@@ -15,7 +15,7 @@ import (
 var scripts embed.FS
 
 // script is what the remote shell is to be: no comments, they need not travel.
-var script = StripComments(part("coprocess.sh") + part("coprocess_read.sh") + part("coprocess_change.sh") + "serve\n")
+var script = StripComments(part("coprocess.sh") + part("coprocess_read.sh") + part("coprocess_change.sh") + part("coprocess_place.sh") + "serve\n")
 
 // Functions is script without its loop, for callers that run them elsewhere.
 func Functions() string { return strings.TrimSuffix(script, "serve\n") }

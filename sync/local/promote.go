@@ -9,21 +9,26 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/dnadesign-maintainers/usr/remote"
 )
 
-func (s *Side) Promote(ctx context.Context, p remote.Promotion) error {
+func (s *Side) Promote(ctx context.Context, p remote.Promotion) (held time.Duration, err error) {
 	replaces, err := s.mayPromote(ctx, p)
-	if err == nil {
-		err = s.promote(ctx, p, replaces)
+	switch {
+	case err != nil:
+	case replaces && p.InPlace:
+		held, err = s.promoteInPlace(ctx, p)
+	default:
+		held, err = s.promote(ctx, p, replaces)
 	}
 	if err != nil {
-		return lockError("promote "+p.Live, err)
+		return held, lockError("promote "+p.Live, err)
 	}
-	return nil
+	return held, nil
 }
 
 // mayPromote refuses what would break a promise of Promote; replaces says whether there is a live tree.
@@ -55,33 +60,43 @@ func (s *Side) mayPromote(ctx context.Context, p remote.Promotion) (replaces boo
 
 // promote is not to be cancelled but while it waits for the lock of the events: it takes milliseconds, and half of it is
 // work for Recover.
-func (s *Side) promote(ctx context.Context, p remote.Promotion, replaces bool) error {
+func (s *Side) promote(ctx context.Context, p remote.Promotion, replaces bool) (held time.Duration, err error) {
 	run := s.runPath(p.Key, p.Run)
 	tree := filepath.Join(run, "tree")
 	if replaces {
 		carry := slices.DeleteFunc(slices.Clone(p.Carry), func(path string) bool { return path == eventsLock })
 		if err := carryInto(p.Live, tree, append(carry, remote.LockFile)); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	if err := writeDurably(filepath.Join(run, "info"), p.Info+"\n"); err != nil {
-		return err
-	}
-	st, err := lstat(tree)
+	j, err := s.begin(p, journal{replaces: replaces})
 	if err != nil {
-		return err
+		return 0, err
 	}
-	j := journal{run: p.Run, live: p.Live, inode: st.Ino, replaces: replaces, keep: p.Keep}
-	if err := s.writeJournal(p.Key, j); err != nil {
-		return err
-	}
-	if err := s.switchTrees(ctx, p, j); err != nil {
+	if held, err = s.switchTrees(ctx, p, j); err != nil {
 		if ferr := s.forget(p.Key, j); ferr != nil {
 			err = errors.Join(err, ferr)
 		}
-		return err
+		return held, err
 	}
-	return s.finish(p.Key, j)
+	return held, s.finish(p.Key, j)
+}
+
+// begin writes down what is to be done, and at last the journal.
+func (s *Side) begin(p remote.Promotion, j journal) (journal, error) {
+	run := s.runPath(p.Key, p.Run)
+	st, err := lstat(filepath.Join(run, "tree"))
+	if err == nil {
+		err = writeDurably(filepath.Join(run, "info"), p.Info+"\n")
+	}
+	if err == nil {
+		err = writeDurably(filepath.Join(run, "changes"), records(p.Changes))
+	}
+	j.run, j.live, j.inode, j.keep = p.Run, p.Live, st.Ino, p.Keep
+	if err == nil {
+		err = s.writeJournal(p.Key, j)
+	}
+	return j, err
 }
 
 // carryInto links runtime and ignored files into the new tree. They come and go without a lock, so one that is
@@ -151,9 +166,6 @@ func (s *Side) finish(key string, j journal) error {
 		if err := shedLocks(tree, j.live); err != nil {
 			return err
 		}
-	}
-	if err := s.takeStubs(key, j); err != nil {
-		return err
 	}
 	// Without an old tree (it was deleted, or never was) the copies alone are no generation.
 	if _, err := os.Lstat(tree); errors.Is(err, fs.ErrNotExist) || !j.replaces || !j.keep {

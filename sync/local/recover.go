@@ -22,10 +22,20 @@ type journal struct {
 	inode     uint64 // of the staged tree
 	replaces  bool   // live existed
 	keep      bool
+	place     *placement // nil for an exchange
+}
+
+// placement is what a journal says about a switch in place.
+type placement struct {
+	listed int64 // size of the log of live when it was listed; negative: what it gained since stays behind
+	staged int64 // size of the staged log; negative if there is none
 }
 
 func (j journal) String() string {
 	bit := map[bool]int{true: 1}
+	if j.place != nil { // earlier versions, which would go back, cannot read it
+		return fmt.Sprintf("way=place\nrun=%s\nlive=%s\ntree=%d\nlisted=%d\nstaged=%d\nkeep=%d\n", j.run, j.live, j.inode, j.place.listed, j.place.staged, bit[j.keep])
+	}
 	return fmt.Sprintf("run=%s\nlive=%s\ninode=%d\nreplaces=%d\nkeep=%d\n", j.run, j.live, j.inode, bit[j.replaces], bit[j.keep])
 }
 
@@ -37,8 +47,14 @@ func parseJournal(text string) (j journal, err error) {
 	}
 	j.run, j.live = values["run"], values["live"]
 	j.replaces, j.keep = values["replaces"] == "1", values["keep"] == "1"
-	j.inode, err = strconv.ParseUint(values["inode"], 10, 64)
-	if err != nil || checkName(j.run) != nil || !filepath.IsAbs(j.live) || values["replaces"] == "" || values["keep"] == "" {
+	if values["way"] == "place" {
+		j.place = &placement{}
+		_, err = fmt.Sscan(values["listed"]+" "+values["staged"], &j.place.listed, &j.place.staged)
+		values["inode"], values["replaces"], j.replaces = values["tree"], "1", true
+	}
+	var nerr error
+	j.inode, nerr = strconv.ParseUint(values["inode"], 10, 64)
+	if err != nil || nerr != nil || checkName(j.run) != nil || !filepath.IsAbs(j.live) || values["replaces"] == "" || values["keep"] == "" {
 		return j, errors.New("the journal is damaged")
 	}
 	return j, nil
@@ -64,18 +80,18 @@ func (s *Side) Recover(ctx context.Context, key string) (remote.Recovered, error
 	err := errors.Join(ctx.Err(), s.needClaim(key))
 	var r remote.Recovered
 	if err == nil {
-		r, err = s.recover(key)
+		r, err = s.recover(ctx, key)
 	}
 	if err == nil {
 		err = s.heal(key)
 	}
 	if err != nil {
-		return r, fmt.Errorf("cannot recover %s on %s: %w", key, s.name, err)
+		return r, lockError("recover "+key+" on "+s.name, err)
 	}
 	return r, nil
 }
 
-func (s *Side) recover(key string) (remote.Recovered, error) {
+func (s *Side) recover(ctx context.Context, key string) (remote.Recovered, error) {
 	text, err := Read(s.journalPath(key))
 	if err != nil {
 		return remote.Recovered{}, IgnoreMissing(err)
@@ -88,6 +104,10 @@ func (s *Side) recover(key string) (remote.Recovered, error) {
 	if err := IgnoreMissing(s.sound(s.runPath(key, j.run))); err != nil {
 		return r, err
 	}
+	if j.place != nil {
+		r.Forward = true
+		return r, s.rollForward(ctx, key, j)
+	}
 	if r.Forward, err = s.restore(key, j); err != nil {
 		return r, err
 	}
@@ -97,7 +117,8 @@ func (s *Side) recover(key string) (remote.Recovered, error) {
 	return r, s.dropJournal(key)
 }
 
-// restore sees to it that there is a live tree, if there was one, and says whether it is the new one.
+// restore sees to it that there is a live tree, if there was one, and says whether it is the new one. The old tree is aside
+// only where an earlier version made two renames of a switch.
 func (s *Side) restore(key string, j journal) (forward bool, err error) {
 	run := s.runPath(key, j.run)
 	now, lerr := inodeOf(j.live)
@@ -109,10 +130,8 @@ func (s *Side) restore(key string, j journal) (forward bool, err error) {
 	switch {
 	case now == j.inode:
 		return true, nil
-	case now != 0 && old != 0 && (hasPrimary(j.live) || tree != j.inode): // another dataset was made between the two renames
+	case now != 0 && old != 0: // another dataset was made between the two renames
 		return false, s.keepOld(key, j.run)
-	case now != 0 && old != 0:
-		return true, s.fillGap(key, j)
 	case now != 0 || !j.replaces:
 		return false, nil
 	case tree == j.inode:

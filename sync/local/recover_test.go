@@ -28,7 +28,9 @@ func TestFailedSwitch(t *testing.T) {
 	must(os.MkdirAll(live, 0o755), os.WriteFile(file, []byte("old"), 0o644), s.Claim(t.Context(), key, 0))
 	defer s.Close()
 	_, err := s.Lock(t.Context(), live, 0, false)
-	must(err, s.Stage(t.Context(), key, run1, live))
+	must(err)
+	_, err = s.Stage(t.Context(), key, run1, live, false)
+	must(err)
 	tree := filepath.Join(s.runPath(key, run1), "tree")
 	must(os.WriteFile(filepath.Join(tree, primary), []byte("new"), 0o644))
 	inode, err := inodeOf(tree)
@@ -63,6 +65,14 @@ func TestJournal(t *testing.T) {
 		t.Error(j)
 	}
 	if got, err := parseJournal(j.String()); got != j || err != nil {
+		t.Errorf("%+v, %v", got, err)
+	}
+	in := journal{run: run1, live: "/x", inode: 7, replaces: true, keep: true, place: &placement{listed: -1, staged: 12}}
+	if in.String() != "way=place\nrun="+run1+"\nlive=/x\ntree=7\nlisted=-1\nstaged=12\nkeep=1\n" {
+		t.Error(in)
+	}
+	got, err := parseJournal(in.String())
+	if err != nil || got.place == nil || *got.place != *in.place || got.inode != 7 || !got.replaces || !got.keep {
 		t.Errorf("%+v, %v", got, err)
 	}
 	for _, bad := range []string{"", "run=" + run1 + "\n", strings.Replace(j.String(), run1, "../x", 1), strings.Replace(j.String(), "7", "x", 1)} {

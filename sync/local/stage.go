@@ -17,15 +17,33 @@ import (
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-func (s *Side) Stage(ctx context.Context, key, run, live string) error {
-	err := errors.Join(ctx.Err(), s.needClaim(key), checkName(run))
+func (s *Side) Stage(ctx context.Context, key, run, live string, exchange bool) (way remote.Staged, err error) {
+	err = errors.Join(ctx.Err(), s.needClaim(key), checkName(run))
 	if err == nil {
 		err = s.stage(key, run, live)
 	}
-	if err != nil {
-		return fmt.Errorf("cannot make a stage for %s: %w", live, err)
+	if err == nil && exchange {
+		way.Exchange, err = canExchange(filepath.Join(s.runPath(key, run), "try"))
 	}
-	return nil
+	if err != nil {
+		return way, fmt.Errorf("cannot make a stage for %s: %w", live, err)
+	}
+	return way, nil
+}
+
+// canExchange exchanges two directories in a new one, which goes again, and looks what came of it: there are file systems
+// that report success and destroy.
+func canExchange(dir string) (bool, error) {
+	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
+	if err := errors.Join(os.MkdirAll(filepath.Join(a, "in-a"), 0o700), os.MkdirAll(filepath.Join(b, "in-b"), 0o700)); err != nil {
+		return false, err
+	}
+	can := exchange(a, b) == nil
+	for _, path := range []string{filepath.Join(a, "in-b"), filepath.Join(b, "in-a")} {
+		_, err := os.Lstat(path)
+		can = can && err == nil
+	}
+	return can, os.RemoveAll(dir)
 }
 
 func (s *Side) stage(key, run, live string) error {

@@ -120,7 +120,7 @@ func (s *Side) sound(dirs ...string) error {
 	return nil
 }
 
-// Open opens a file below S for reading, if it is one: a fifo in its place must not hang us, nor a link lead on.
+// openOwn opens a file below S for reading, if it is one: a fifo in its place must not hang us, nor a link lead on.
 func Open(path string) (*os.File, error) {
 	above, below := "/"+remote.StateDir+"/", strings.LastIndex(path, "/"+remote.StateDir+"/")
 	if below < 0 {
@@ -320,7 +320,7 @@ func (d ownDir) subdirs(take func(string) bool) (names []string, err error) {
 
 var (
 	runName     = regexp.MustCompile(`^[0-9]{8}T[0-9]{6}\.[0-9]{6}Z-[0-9a-f]{6}$`)
-	stubName    = regexp.MustCompile(`^(stub|aside)\.[0-9]+$`)
+	lateName    = regexp.MustCompile(`^(late|stub|aside)\.[0-9]+$`) // the last two by earlier versions
 	partialName = regexp.MustCompile(`^partial(\.[0-9]+)?$`)
 )
 
@@ -328,7 +328,7 @@ var (
 func isRun(name string) bool { return runName.MatchString(name) }
 
 // runParts are all the names that are made in the directory of a run. What else is there stays.
-var runParts = []string{"tree", "gone", "old", "copies", "info", "info" + NewSuffix, "aside", "lock"}
+var runParts = []string{"tree", "gone", "old", "copies", "info", "info" + NewSuffix, "aside", "lock", "changes", "changes" + NewSuffix, "dirs", "dirs" + NewSuffix, "try"}
 
 // erase removes a name of d and what is below, also through directories without write permission. Links go, and are
 // not followed.
@@ -368,11 +368,11 @@ func (d ownDir) dropRun(run string) error {
 	if err := dir.Rename("tree", "gone"); IgnoreMissing(err) != nil {
 		return err
 	}
-	stubs, err := dir.subdirs(stubName.MatchString)
+	late, err := dir.subdirs(lateName.MatchString)
 	if err != nil {
 		return err
 	}
-	for _, part := range append(stubs, runParts...) {
+	for _, part := range append(late, runParts...) {
 		if err := dir.erase(part); err != nil {
 			return err
 		}

@@ -8,8 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,62 +15,53 @@ import (
 	"github.com/dnadesign-maintainers/usr/remote"
 )
 
-// switchTrees is step 3. The lock of the events is held exactly around the switch, so that no append straddles.
-func (s *Side) switchTrees(ctx context.Context, p remote.Promotion, j journal) error {
+// switchTrees is step 3 of an exchange. The lock of the events is held exactly around the switch, so that no append
+// straddles.
+func (s *Side) switchTrees(ctx context.Context, p remote.Promotion, j journal) (held time.Duration, err error) {
 	run := s.runPath(p.Key, p.Run)
 	tree, parent := filepath.Join(run, "tree"), filepath.Dir(p.Live)
 	if !j.replaces {
 		if err := os.MkdirAll(parent, 0o777); err != nil {
-			return err
+			return 0, err
 		}
 		if err := renameNew(tree, p.Live); err != nil {
-			return err
+			return 0, err
 		}
-		return syncDirs(parent, run)
+		return 0, syncDirs(parent, run)
 	}
-	if err := s.switchHeld(ctx, p, j); err != nil {
-		return err
+	held, err = underEvents(ctx, p.Live, p.LockTimeout, func() error { return exchangeLog(p, tree) })
+	if err != nil {
+		return held, err
 	}
-	return syncDirs(parent, run)
+	return held, syncDirs(parent, run)
 }
 
-func (s *Side) switchHeld(ctx context.Context, p remote.Promotion, j journal) (err error) {
-	held, err := holdEvents(ctx, p.Live, p.LockTimeout)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, held.unlock()) }()
+// exchangeLog exchanges live and a tree, and has the lines follow that the log of live has got meanwhile.
+func exchangeLog(p remote.Promotion, tree string) error {
 	if p.LogSize < 0 {
-		_, err = s.switchLive(p, j)
-		return err
+		return exchangeWithLock(tree, p.Live)
 	}
-	log := filepath.Join(p.Live, eventsLog)
-	taken, err := followLog(log, p.LogSize, filepath.Join(s.runPath(p.Key, p.Run), "tree", eventsLog))
+	log, staged := filepath.Join(p.Live, eventsLog), filepath.Join(tree, eventsLog)
+	taken, err := followLog(log, p.LogSize, staged)
+	if err == nil {
+		err = exchangeWithLock(tree, p.Live)
+	}
 	if err != nil {
 		return err
 	}
-	old, err := s.switchLive(p, j)
-	if err != nil {
-		return err
-	}
-	_, err = followLog(filepath.Join(old, eventsLog), taken, log) // of who took no lock
+	_, err = followLog(staged, taken, log) // of who took no lock
 	return err
 }
 
-// switchLive makes the staged tree live, and says where the old one is.
-func (s *Side) switchLive(p remote.Promotion, j journal) (old string, err error) {
-	run := s.runPath(p.Key, p.Run)
-	tree, old := filepath.Join(run, "tree"), filepath.Join(run, "old")
-	if !p.NoExchange {
-		err := exchangeWithLock(tree, p.Live)
-		if !notSupported(err) {
-			return tree, err
-		}
+// underEvents does something while it holds the lock of the events, and tells for how long that was.
+func underEvents(ctx context.Context, live string, timeout time.Duration, do func() error) (held time.Duration, err error) {
+	lock, err := holdEvents(ctx, live, timeout)
+	if err != nil {
+		return 0, err
 	}
-	if err := renameNew(p.Live, old); err != nil {
-		return old, err
-	}
-	return old, s.fillGap(p.Key, j)
+	begin := time.Now()
+	err = do()
+	return time.Since(begin), errors.Join(err, lock.unlock())
 }
 
 // exchangeWithLock exchanges two directories and, in the very next call, brings the lock that writers ask for back
@@ -93,111 +82,12 @@ func bringLock(from, to string) error {
 	return nil
 }
 
-// mostStubs is how often a gap may be filled by others before we give up.
-const mostStubs = 100
-
-// errTheirs: another program made a dataset while there was none.
-var errTheirs = errors.New("another program made a dataset there while the trees were switched")
-
-// fillGap is the second of two renames. What another program puts there in that moment is not overwritten: it is
-// moved aside, unless it is a dataset, which stands.
-func (s *Side) fillGap(key string, j journal) error {
-	run := s.runPath(key, j.run)
-	tree, old := filepath.Join(run, "tree"), filepath.Join(run, "old")
-	from, to := filepath.Join(old, eventsLock), filepath.Join(j.live, eventsLock)
-	for n := 1; n <= mostStubs; n++ {
-		err := unix.Rename(tree, j.live) // over an empty directory, over nothing else
-		if err == nil {
-			return bringLock(from, to)
-		}
-		err = &os.LinkError{Op: "rename", Old: tree, New: j.live, Err: err}
-		there, serr := inodeOf(j.live)
-		switch {
-		case serr != nil:
-			return errors.Join(err, serr)
-		case there == 0:
-			return errors.Join(err, renameNew(old, j.live))
-		case hasPrimary(j.live):
-			if err := s.keepOld(key, j.run); err != nil {
-				return errors.Join(errTheirs, err)
-			}
-			return fmt.Errorf("%w: that stands, and the old content is the generation %s", errTheirs, j.run)
-		}
-		if err := s.moveAside(key, j); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return fmt.Errorf("%s: another program makes it again and again", j.live)
-}
-
-// moveAside gives what fills the gap the first free name in the run directory.
-func (s *Side) moveAside(key string, j journal) error {
-	for n := 1; ; n++ {
-		err := renameNew(j.live, filepath.Join(s.runPath(key, j.run), stubPrefix+strconv.Itoa(n)))
-		if !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-	}
-}
-
-// What was moved aside is a stub until its event lines are in live.
 const (
-	stubPrefix  = "stub."
-	AsidePrefix = "aside."
+	primary   = "records.parquet"
+	eventsLog = ".events.log"
 )
 
-// takeStubs has the event lines of what was moved aside follow in live, once whoever is about to append there is done.
-func (s *Side) takeStubs(key string, j journal) (err error) {
-	run := s.runPath(key, j.run)
-	stubs, err := filepath.Glob(globEscape(run) + "/" + stubPrefix + "*")
-	if err != nil || len(stubs) == 0 {
-		return err
-	}
-	ctx := context.Background() // it is past the switch
-	held, err := holdEvents(ctx, j.live, eventsPatience)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, held.unlock()) }()
-	for _, stub := range stubs {
-		if err := takeStub(ctx, stub, j.live); err != nil {
-			return err
-		}
-		aside := filepath.Join(run, AsidePrefix+strings.TrimPrefix(filepath.Base(stub), stubPrefix))
-		if err := renameNew(stub, aside); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func takeStub(ctx context.Context, stub, live string) error {
-	if st, err := lstat(stub); err != nil || !isDir(st) {
-		return err
-	}
-	if _, err := os.Lstat(filepath.Join(stub, eventsLock)); err == nil {
-		if writers, err := waitLock(ctx, filepath.Join(stub, eventsLock), 2*time.Second); err == nil {
-			defer writers.unlock()
-		}
-	}
-	if _, err := followLog(filepath.Join(stub, eventsLog), 0, filepath.Join(live, eventsLog)); err != nil {
-		return err
-	}
-	return dropLockFiles(stub)
-}
-
-func globEscape(path string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
-}
-
-func hasPrimary(dir string) bool {
-	_, err := os.Lstat(filepath.Join(dir, primary))
-	return err == nil
-}
-
 const (
-	primary      = "records.parquet"
-	eventsLog    = ".events.log"
 	eventsLock   = ".events.lock"
 	transferLock = ".usr.transfer.lock" // of the earlier tool
 	// eventsPatience is the longest that a promotion waits for it: it holds the dataset meanwhile, and nobody holds the
