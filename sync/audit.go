@@ -28,7 +28,7 @@ func (c *command) audit(p *plan, action string, state State) *Report {
 	v := p.shown()
 	r := &Report{
 		Action: action, State: state, Dataset: c.id, Remote: c.remoteName(),
-		Direction: p.direction, Relation: p.history.relation, Modes: v.how.modes, Algorithm: v.how.algorithm,
+		Direction: p.direction, Relation: p.history.Relation, Modes: v.how.modes, Algorithm: v.how.algorithm,
 		Changes: p.changes,
 		Events:  Lines{Local: max(v.local.survey.EventLines, 0), Remote: max(v.remote.survey.EventLines, 0)},
 	}
@@ -50,7 +50,7 @@ func (c *command) audit(p *plan, action string, state State) *Report {
 
 func countFiles(rows map[verify.Class]*ClassReport, v view, levels verify.Levels) {
 	verify.Join(v.local.files, v.remote.files, func(l, r *verify.Entry) {
-		e := either(l, r)
+		e := verify.Either(l, r)
 		row := rows[e.Class]
 		if l != nil {
 			row.Tally.Local.Files++

@@ -1,26 +1,29 @@
 package sync
 
 import (
+	"bytes"
+	"context"
 	"slices"
 
+	"github.com/dnadesign-maintainers/usr/sync/history"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
 // loadBase reads the common base, nil without one. A promotion that finished while its run died before it could record
 // the base left a pending one, which holds if the side that was promoted is exactly that: the other one was already.
-func (c *command) loadBase(v view) *base {
+func (c *command) loadBase(v view) *history.Base {
 	at := v.remote.survey.Place
 	b, err := c.store.base(c.id, at, v.how.algorithm)
 	if err != nil {
 		c.warn("%v; going on without it", err)
 	}
 	if b == nil { // one of version 1 does not record its place, but a remote that is exactly that holds nothing else
-		if b = c.store.placelessBase(c.id, c.remote.Name(), v.how.algorithm); b != nil && !b.describes(v.remote) {
+		if b = c.store.placelessBase(c.id, c.remote.Name(), v.how.algorithm); b != nil && !describes(b, v.remote) {
 			b = nil
 		}
 	}
 	if pending := c.store.pendingBase(c.id, at, v.how.algorithm); pending != nil {
-		if _, dst := v.ends(pending.Direction); pending.describes(dst) {
+		if _, dst := v.ends(pending.Direction); describes(pending, dst) {
 			b = pending
 		}
 	}
@@ -31,7 +34,7 @@ func (c *command) loadBase(v view) *base {
 }
 
 // describes reports whether a side is what the base records, as far as is known without reading files.
-func (b *base) describes(snap *snapshot) bool {
+func describes(b *history.Base, snap *snapshot) bool {
 	if !snap.present() {
 		return false
 	}
@@ -42,7 +45,7 @@ func (b *base) describes(snap *snapshot) bool {
 	same := true
 	verify.Join(b.Files, snap.files, func(old, e *verify.Entry) {
 		if old == nil || e == nil {
-			same = same && old == nil && !b.covers(e.Class)
+			same = same && old == nil && !b.Covers(e.Class)
 			return
 		}
 		verdict := levels.Compare(old, e)
@@ -53,11 +56,11 @@ func (b *base) describes(snap *snapshot) bool {
 
 // nextBase is the common base once the destination holds after: all classes in scope, and for the others what the base
 // before recorded of them.
-func nextBase(run string, p *plan, after verify.Manifest) *base {
+func nextBase(run string, p *plan, after verify.Manifest) *history.Base {
 	m := p.how.modes
-	next := &base{Place: p.remote.survey.Place, Run: run, Direction: p.direction}
+	next := &history.Base{Place: p.remote.survey.Place, Run: run, Direction: p.direction}
 	for _, c := range synced {
-		if m.inScope(c) || p.base.covers(c) {
+		if m.inScope(c) || p.base.Covers(c) {
 			next.Classes = append(next.Classes, c)
 		}
 	}
@@ -83,22 +86,29 @@ func nextBase(run string, p *plan, after verify.Manifest) *base {
 }
 
 // pendNext writes the common base of a pull or push down, to hold once it is promoted.
-func (c *command) pendNext(t *proven) (bool, error) {
+func (c *command) pendNext(ctx context.Context, t *proven) (bool, error) {
 	next := nextBase(t.run, t.plan, t.files)
+	var err error
+	if next.Meta, err = c.metaText(ctx, t.plan.src, t.plan.how.algorithm); err != nil {
+		return false, err
+	}
 	return true, c.store.putPending(c.id, placeName(next.Place), t.plan.how.algorithm, next)
 }
 
 // recordEqual makes the content of two equal sides their common base, unless it is already.
-func (c *command) recordEqual(p *plan) error {
+func (c *command) recordEqual(ctx context.Context, p *plan) (err error) {
 	if p.base == nil && !p.how.modes.all() { // what it records of the other classes stands
 		p.base = c.loadBase(p.view)
 	}
 	next := nextBase(newRun(c.o.Now()), p, p.dst.files)
+	if next.Meta, err = c.metaText(ctx, p.local, p.how.algorithm); err != nil {
+		return err
+	}
 	name := placeName(next.Place)
 	if c.store.says(c.id, next) {
 		return c.store.dropPending(c.id, name)
 	}
-	if b := p.base; b != nil && b.Place == next.Place && slices.Equal(b.Classes, next.Classes) && sameContent(b.Files, next.Files) {
+	if b := p.base; b != nil && b.Place == next.Place && slices.Equal(b.Classes, next.Classes) && sameContent(b.Files, next.Files) && bytes.Equal(b.Meta, next.Meta) {
 		return c.store.dropPending(c.id, name)
 	}
 	if run := c.store.placelessRun(c.id, c.remote.Name(), next); run != "" {

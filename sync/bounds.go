@@ -66,10 +66,16 @@ func (e *DeletionError) Error() string {
 
 // withinBounds refuses to empty a class of many files, and to delete more than the limit.
 func (p *plan) withinBounds(m Modes) error {
+	if m.Force || len(p.changes) == 0 {
+		return nil
+	}
 	e := &DeletionError{Action: string(p.direction), Side: p.dst.side.Name()}
+	left := map[verify.Class]int{}
+	for i := range p.items {
+		left[p.items[i].Class]++
+	}
 	for _, c := range synced {
-		had, has := countClass(p.dst.files, c), countClass(p.src.files, c)
-		if m.inScope(c) && had >= guardedFrom && has == 0 {
+		if had := countClass(p.dst.files, c); m.inScope(c) && had >= guardedFrom && left[c] == 0 {
 			e.Emptied = append(e.Emptied, c)
 			e.Deleted += had
 		}

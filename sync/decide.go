@@ -3,6 +3,7 @@ package sync
 import (
 	"context"
 
+	"github.com/dnadesign-maintainers/usr/sync/history"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
@@ -24,24 +25,39 @@ func (c *command) compare(ctx context.Context, v view, d Direction) (p *plan, er
 	err = c.o.Observe.step(StepCompare, func() error {
 		levels := v.how.modes.levels()
 		if v.equal(levels) { // then history has nothing to say
-			p = planCopy(v, towards(d, InSync), history{relation: InSync})
+			p = planCopy(v, towards(d, InSync), history.Standing{Relation: InSync})
 			return nil
 		}
-		base := c.loadBase(v)
-		if err := c.hashUndecided(ctx, v, base); err != nil {
-			return err
-		}
-		order, err := c.logOrder(ctx, v)
+		h, err := c.standing(ctx, v)
 		if err != nil {
 			return err
 		}
-		h := relate(v, base, order, levels, v.how.modes.inScope)
-		p = planCopy(v, towards(d, h.relation), h)
-		p.base = base
+		p = planCopy(v, towards(d, h.standing.Relation), h.standing)
+		p.base = h.base
 		c.fallBack(ctx, p)
 		return nil
 	})
 	return p, err
+}
+
+// compared is how two sides stand to each other, and by what that was decided.
+type compared struct {
+	standing history.Standing
+	base     *history.Base
+	logs     history.LogOrder
+}
+
+// standing reads what the history of two sides says.
+func (c *command) standing(ctx context.Context, v view) (h compared, err error) {
+	h.base = c.loadBase(v)
+	if err = c.hashUndecided(ctx, v, h.base); err != nil {
+		return h, err
+	}
+	if h.logs, err = c.logOrder(ctx, v); err != nil {
+		return h, err
+	}
+	h.standing = history.Relate(v.local.files, v.remote.files, h.base, h.logs, v.how.modes.levels(), v.how.modes.inScope)
+	return h, nil
 }
 
 // towards is the direction in which changes are reported: that of the transfer, or for a diff the one that the
@@ -70,7 +86,7 @@ func (v view) equal(levels verify.Levels) bool {
 
 // hashUndecided hashes, on both sides at once, the files without whose digests two sides, or a side and the common
 // base, cannot be compared.
-func (c *command) hashUndecided(ctx context.Context, v view, b *base) error {
+func (c *command) hashUndecided(ctx context.Context, v view, b *history.Base) error {
 	local, remote := undecided(v, b)
 	return together(
 		func() error { return c.hash(ctx, v.local, local, v.how.algorithm) },
@@ -80,13 +96,13 @@ func (c *command) hashUndecided(ctx context.Context, v view, b *base) error {
 // undecided lists the files of both sides whose digests are needed: where the other side, or the common base, has a
 // file of the same path and size. That of the base is needed also where the two sides are known to differ, for it says
 // which of them has changed.
-func undecided(v view, b *base) (local, remote []*verify.Entry) {
+func undecided(v view, b *history.Base) (local, remote []*verify.Entry) {
 	levels := v.how.modes.levels()
 	verify.Join(v.local.files, v.remote.files, func(l, r *verify.Entry) {
 		if l != nil && r != nil && levels.Compare(l, r) == verify.Same {
 			return
 		}
-		old := b.find(l, r)
+		old := b.Find(l, r)
 		needed := func(mine, other *verify.Entry) bool {
 			return mine != nil && !mine.Digest.Known() && levels[mine.Class] == verify.Content &&
 				(other != nil && other.Size == mine.Size || old != nil && old.Size == mine.Size)

@@ -54,7 +54,7 @@ func (c *command) show(ctx context.Context, action string, read func(view) error
 		return nil, err
 	}
 	if action == "diff" && (len(p.changes) > 0 || c.asked.Itemize) {
-		if err := c.preview(ctx, p, r); err != nil {
+		if err := c.rsyncPreview(ctx, p, r); err != nil {
 			return nil, err
 		}
 	}
@@ -62,10 +62,10 @@ func (c *command) show(ctx context.Context, action string, read func(view) error
 	return c.finish(r), nil
 }
 
-// preview lets rsync say in its own terms what it would do, and joins that with the manifests. Where the two
+// rsyncPreview lets rsync say in its own terms what it would do, and joins that with the manifests. Where the two
 // disagree the manifests are right, and the report says so: what size and time stamp hide (Silent), and what
 // only looks different (Touched).
-func (c *command) preview(ctx context.Context, p *plan, r *Report) error {
+func (c *command) rsyncPreview(ctx context.Context, p *plan, r *Report) error {
 	if !p.dst.survey.Exists || !p.src.survey.Exists {
 		return nil // rsync has nothing to compare with; all is new
 	}
@@ -120,7 +120,7 @@ func (c *command) excludes(p *plan) []string {
 		out = append(out, rsync.ExcludePath(path))
 	}
 	verify.Join(p.src.files, p.dst.files, func(a, b *verify.Entry) {
-		if e := either(a, b); !p.how.modes.inScope(e.Class) {
+		if e := verify.Either(a, b); !p.how.modes.inScope(e.Class) {
 			out = append(out, rsync.ExcludePath(e.Path))
 		}
 	})

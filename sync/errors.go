@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/dnadesign-maintainers/usr/verify"
 )
 
 // MissingError means that there is nothing to transfer, because the source holds no dataset (or file) of that name.
@@ -133,4 +135,51 @@ func list(paths []string) string {
 		b.WriteString(strconv.Quote(p))
 	}
 	return b.String()
+}
+
+// ConflictError means that both sides changed the same paths, and nobody decided whose version is to stand. Nothing was
+// changed on either side.
+type ConflictError struct {
+	Remote    string
+	Conflicts []ConflictOn
+}
+
+// ConflictOn is one path in conflict.
+type ConflictOn struct {
+	Path        string
+	Class       verify.Class
+	Here, There Done
+}
+
+// Done is what a side did to a path, and what it has there now.
+type Done struct {
+	Deed        string // added, modified, deleted
+	Size, Mtime int64  // 0 where the file is gone
+	Rows, Cols  int64  // of a table, else -1
+}
+
+func (e *ConflictError) Error() string {
+	paths := make([]string, len(e.Conflicts))
+	for i, c := range e.Conflicts {
+		paths[i] = c.Path
+	}
+	return "cannot merge: both sides changed " + list(paths)
+}
+
+// TakeError means that a path in conflict was to be taken from both sides.
+type TakeError struct{ Path string }
+
+func (e *TakeError) Error() string {
+	return fmt.Sprintf("cannot take %q from both sides", e.Path)
+}
+
+// LogError means that a side's event log cannot be merged.
+type LogError struct {
+	Side string
+	Line int64 // counted from 1
+	Why  string
+}
+
+func (e *LogError) Error() string {
+	return fmt.Sprintf("cannot merge the event log of %s: line %d: %s", e.Side, e.Line, e.Why)
 }

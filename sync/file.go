@@ -92,8 +92,8 @@ func (f *fileTransfer) survey(ctx context.Context, how method, d Direction) (*pl
 	}
 	p := &plan{view: view{local: l, remote: r, how: how}}
 	same := len(l.files) == 1 && len(r.files) == 1 && how.modes.levels().Compare(&l.files[0], &r.files[0]) == verify.Same
-	p.history.relation = fileRelation(p.view, same)
-	p.direction = towards(d, p.history.relation)
+	p.history.Relation = fileRelation(p.view, same)
+	p.direction = towards(d, p.history.Relation)
 	p.src, p.dst = p.ends(p.direction)
 	if len(p.src.files) == 0 {
 		return nil, &MissingError{Side: p.src.side.Name(), Path: f.path(p.src), File: true}

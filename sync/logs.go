@@ -5,19 +5,20 @@ import (
 	"errors"
 	"io"
 
+	"github.com/dnadesign-maintainers/usr/sync/history"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
 // comparedLogs is how two event logs compared, to be asked again only if one of them was touched.
 type comparedLogs struct {
 	local, remote verify.Entry
-	order         logOrder
+	order         history.LogOrder
 }
 
 // logOrder compares the two event logs, which only ever grow, where that can matter.
-func (c *command) logOrder(ctx context.Context, v view) (logOrder, error) {
+func (c *command) logOrder(ctx context.Context, v view) (history.LogOrder, error) {
 	if !v.local.present() || !v.remote.present() {
-		return logsEqual, nil
+		return history.LogsEqual, nil
 	}
 	l, r := v.local.files.Find(eventsPath), v.remote.files.Find(eventsPath)
 	if l != nil && r != nil && verify.SameStamp(l, &c.logs.local) && verify.SameStamp(r, &c.logs.remote) {
@@ -30,15 +31,15 @@ func (c *command) logOrder(ctx context.Context, v view) (logOrder, error) {
 	return order, err
 }
 
-func compareLogs(ctx context.Context, v view) (logOrder, error) {
+func compareLogs(ctx context.Context, v view) (history.LogOrder, error) {
 	l, r := v.local.files.Find(eventsPath), v.remote.files.Find(eventsPath)
 	switch {
 	case l == nil && r == nil:
-		return logsEqual, nil
+		return history.LogsEqual, nil
 	case l == nil || (r != nil && l.Size == 0 && r.Size > 0):
-		return logsLocalShorter, nil
+		return history.LogsLocalShorter, nil
 	case r == nil || (r.Size == 0 && l.Size > 0):
-		return logsRemoteShorter, nil
+		return history.LogsRemoteShorter, nil
 	}
 	n := min(l.Size, r.Size)
 	if v.how.algorithm == "" { // no host can hash: then sizes speak
@@ -53,13 +54,13 @@ func compareLogs(ctx context.Context, v view) (logOrder, error) {
 	}
 	switch {
 	case dl != dr:
-		return logsForked, nil
+		return history.LogsForked, nil
 	case l.Size < r.Size:
-		return logsLocalShorter, nil
+		return history.LogsLocalShorter, nil
 	case l.Size > r.Size:
-		return logsRemoteShorter, nil
+		return history.LogsRemoteShorter, nil
 	}
-	return logsEqual, nil
+	return history.LogsEqual, nil
 }
 
 func prefix(ctx context.Context, s *snapshot, e *verify.Entry, algorithm string, n int64) (verify.Digest, error) {
@@ -123,6 +124,9 @@ func (t *proven) proveEvents(ctx context.Context) error {
 	var known int64                                                 // lines that are not read again
 	if old != nil && old.Size < staged.Size && !p.how.modes.Force { // history was found to hold: the rest is new
 		in.off, known = old.Size, max(p.dst.survey.EventLines, 0)
+	}
+	if m := p.merged; m != nil && m.log.common > 0 && p.direction == Pull {
+		in.off, known = m.log.common, m.log.Base
 	}
 	_, err := verify.CheckEvents(in)
 	var bad *verify.EventError

@@ -10,12 +10,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/sync/history"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
 const (
-	primaryPath = "records.parquet"
-	eventsPath  = ".events.log"
+	primaryPath = history.Primary
+	metaPath    = history.Meta
+	eventsPath  = history.Events
 )
 
 // snapshot is one side's dataset as one listing showed it.
@@ -35,7 +37,7 @@ type snapshot struct {
 }
 
 // present reports whether the directory is a dataset.
-func (s *snapshot) present() bool { return s.files.Find(primaryPath) != nil }
+func (s *snapshot) present() bool { return history.Present(s.files) }
 
 // view is both ends of a command as one look showed them, and how they are compared.
 type view struct {

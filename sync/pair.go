@@ -45,6 +45,7 @@ type Modes struct {
 	PrimaryOnly   bool
 	SkipSnapshots bool
 	Rehash        bool // trust no cached digest
+	Take          Takes
 	Force         bool // overwrite what the other side does not know of
 	MaxDelete     DeleteLimit
 	DryRun        bool

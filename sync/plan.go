@@ -6,6 +6,7 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/dnadesign-maintainers/usr/sync/history"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
@@ -43,17 +44,18 @@ type plan struct {
 	view
 	direction Direction
 	src, dst  *snapshot
-	history   history
-	base      *base    // the common base that it was decided against, nil without one
-	items     []item   // in order of path
-	newDirs   []string // directories of the source that no incoming file makes and the destination lacks
-	keptDirs  []string // directories of the destination that stay
+	history   history.Standing
+	base      *history.Base // the common base that it was decided against, nil without one
+	items     []item        // in order of path
+	newDirs   []string      // directories of the source that no incoming file makes and the destination lacks
+	keptDirs  []string      // directories of the destination that stay
 	changes   []Change
-	spent     string // run of the generation that the new tree is: it goes once that is live
+	merged    *merged // what becomes of both sides, where they are merged
+	spent     string  // run of the generation that the new tree is: it goes once that is live
 }
 
 // planCopy makes the destination equal to the source within the scope of the modes.
-func planCopy(v view, d Direction, h history) *plan {
+func planCopy(v view, d Direction, h history.Standing) *plan {
 	p := &plan{view: v, direction: d, history: h}
 	p.src, p.dst = v.ends(d)
 	p.compare(fetch)
@@ -65,7 +67,7 @@ func (p *plan) compare(origin origin) {
 	m, levels := p.how.modes, p.how.modes.levels()
 	verify.Join(p.src.files, p.dst.files, func(s, d *verify.Entry) {
 		switch {
-		case !m.inScope(either(s, d).Class):
+		case !m.inScope(verify.Either(s, d).Class):
 			if d != nil {
 				p.add(d, keep)
 			}
@@ -212,6 +214,19 @@ func (p *plan) room(received verify.Manifest) error {
 
 // allowed reports whether the state of the two sides, history and the bounds of deletions let a transfer go on.
 func (p *plan) allowed() error {
+	if err := p.safe(); err != nil {
+		return err
+	}
+	if !p.how.modes.Force {
+		if err := p.overwrites(); err != nil {
+			return err
+		}
+	}
+	return p.withinBounds(p.how.modes)
+}
+
+// safe reports whether both ends are what a transfer can be made between.
+func (p *plan) safe() error {
 	m := p.how.modes
 	if !p.src.present() {
 		return &MissingError{Side: p.src.side.Name(), Path: p.src.survey.Live, NoPrimary: p.src.survey.Exists}
@@ -230,24 +245,21 @@ func (p *plan) allowed() error {
 	if blocking := p.blocking(); len(blocking) > 0 {
 		return &UnsafeError{Side: p.dst.side.Name(), Paths: blocking}
 	}
-	if m.Force || len(p.changes) == 0 {
-		return nil
-	}
-	if err := p.overwrites(); err != nil {
-		return err
-	}
-	return p.withinBounds(m)
+	return nil
 }
 
 // overwrites refuses to undo what the destination did on its own. Damage is repaired without being forced to: no writer
 // changes bytes under the same size and time stamp.
 func (p *plan) overwrites() error {
-	h := p.history
-	theirs, damaged, ahead := h.local, h.drift.Local, LocalAhead
-	if p.direction == Push {
-		theirs, damaged, ahead = h.remote, h.drift.Remote, LocalBehind
+	if len(p.changes) == 0 {
+		return nil
 	}
-	relation := h.relation
+	h := p.history
+	theirs, damaged, ahead := h.Local, h.Drift.Local, LocalAhead
+	if p.direction == Push {
+		theirs, damaged, ahead = h.Remote, h.Drift.Remote, LocalBehind
+	}
+	relation := h.Relation
 	switch relation {
 	case Diverged, ahead:
 	case Unrelated, LocalOnly, RemoteOnly: // what only the destination has is its own
@@ -258,10 +270,10 @@ func (p *plan) overwrites() error {
 	default:
 		return nil
 	}
-	if len(damaged) > 0 && subset(theirs, damaged) && subset(h.clash, damaged) {
+	if len(damaged) > 0 && subset(theirs, damaged) && subset(h.Clash, damaged) {
 		return nil
 	}
-	return &HistoryError{Relation: relation, Direction: p.direction, Side: p.dst.side.Name(), Conflicting: h.clash, Disjoint: theirs}
+	return &HistoryError{Relation: relation, Direction: p.direction, Side: p.dst.side.Name(), Conflicting: h.Clash, Disjoint: theirs}
 }
 
 // blocking lists what has to stay at the destination and lies in a directory whose place a file is to take.
@@ -288,3 +300,11 @@ func subset(a, b []string) bool {
 		return !found
 	})
 }
+
+// aside reports whether the two sides differ once the plan is carried out: a merge leaves what local is ahead by.
+func (p *plan) aside() bool {
+	return p.merged != nil && len(p.remoteLacks()) > 0 && p.direction == Pull
+}
+
+// loses reports whether the destination loses a conflict, so that its version is in the generation alone.
+func (p *plan) loses() bool { return p.merged != nil && p.merged.lost(p.direction) > 0 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dnadesign-maintainers/usr/sync/history"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
@@ -51,11 +52,11 @@ func TestPlanCopy(t *testing.T) {
 		{"sizes alone", sizes, "_derived/x=2 records.parquet=1", "_derived/x=1 records.parquet=1", "keep:_derived/x keep:records.parquet"},
 	} {
 		v := view{local: treeOf(t, c.dst), remote: treeOf(t, c.src), how: method{modes: c.modes}}
-		if got := originsOf(planCopy(v, Pull, history{})); got != c.want {
+		if got := originsOf(planCopy(v, Pull, history.Standing{})); got != c.want {
 			t.Errorf("%s: pull\n got %s\nwant %s", c.name, got, c.want)
 		}
 		v.local, v.remote = v.remote, v.local
-		if got := originsOf(planCopy(v, Push, history{})); got != c.want {
+		if got := originsOf(planCopy(v, Push, history.Standing{})); got != c.want {
 			t.Errorf("%s: push\n got %s\nwant %s", c.name, got, c.want)
 		}
 	}
@@ -64,7 +65,7 @@ func TestPlanCopy(t *testing.T) {
 // TestPlanFinds: items are found by path, kept ones and incoming ones apart.
 func TestPlanFinds(t *testing.T) {
 	v := view{local: treeOf(t, "a=1 b=1 records.parquet=1"), remote: treeOf(t, "a=1 b=2 c=1 records.parquet=1"), how: method{modes: whole}}
-	p := planCopy(v, Pull, history{})
+	p := planCopy(v, Pull, history.Standing{})
 	if p.find("a") == nil || p.incoming("a") != nil || p.incoming("b") == nil || p.find("none") != nil || p.incoming("c").origin != fetch {
 		t.Error(originsOf(p))
 	}
@@ -84,9 +85,9 @@ func TestUndecided(t *testing.T) {
 		{"other sizes, neither the base's", "x=1", "x=22", "x=333", ""},
 	} {
 		v := view{local: treeOf(t, c.local), remote: treeOf(t, c.remote), how: method{modes: whole}}
-		var b *base
+		var b *history.Base
 		if c.base != "" {
-			b = &base{Classes: synced, Files: treeOf(t, c.base).files}
+			b = &history.Base{Classes: synced, Files: treeOf(t, c.base).files}
 		}
 		for _, s := range []*snapshot{v.local, v.remote} {
 			for i := range s.files {

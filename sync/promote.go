@@ -25,13 +25,13 @@ type promoted struct {
 // changed; after it nothing can take it back but an undo. An error leaves it to the next look whether the switch
 // was made.
 func (c *command) promote(ctx context.Context, d deed, claim *claim, l *locks, t *proven) (*promoted, error) {
-	r, err := c.report(ctx, t.plan, d.action, Transferred)
+	r, err := c.tell(ctx, d, t.plan, Transferred)
 	if err != nil {
 		return nil, err
 	}
 	r.Print = prints(t)
 	done := &promoted{tree: t, report: r}
-	pended, err := d.pend(t)
+	pended, err := d.pend(ctx, t)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func prints(t *proven) Sides[string] {
 	switch {
 	case t.plan.src.kept != nil:
 		*other = ""
-	case !t.plan.how.modes.all():
+	case !t.plan.how.modes.all(), t.plan.aside():
 		*other = fingerprint(t.plan.src.files)
 	}
 	return both
@@ -94,7 +94,7 @@ type generationInfo struct {
 func (t *proven) info(d deed, pended bool) generationInfo {
 	info := generationInfo{Run: t.run, Action: d.action, Dataset: t.id, Remote: t.remoteName(), Time: t.o.Now().UTC(),
 		Hash: t.plan.how.algorithm, Before: fingerprint(t.plan.dst.files), After: fingerprint(t.files), Stamps: stamps(t.files),
-		Forced: t.plan.how.modes.Force, Partial: t.inPlace}
+		Forced: t.plan.how.modes.Force || t.plan.loses(), Partial: t.inPlace}
 	if old := t.plan.src.kept; old != nil {
 		info.Remote = old.Remote
 		info.Forced = info.Forced || old.Forced // a second undo replaces what the force had replaced

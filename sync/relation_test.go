@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dnadesign-maintainers/usr/sync/history"
 	"github.com/dnadesign-maintainers/usr/sync/local"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
@@ -39,40 +40,40 @@ func TestRelateWithoutBase(t *testing.T) {
 		s = "_snapshots/a"
 	)
 	m := Modes{Primary: ByHash, Sidecars: true, ContentHashes: true}
-	whole := &base{Classes: synced, Files: treeOf(t, "records.parquet=1 "+d+"=1 "+s+"=1").files}
-	some := &base{Classes: []verify.Class{verify.Primary, verify.Snapshots}, Files: treeOf(t, "records.parquet=1 "+s+"=1").files}
+	whole := &history.Base{Classes: synced, Files: treeOf(t, "records.parquet=1 "+d+"=1 "+s+"=1").files}
+	some := &history.Base{Classes: []verify.Class{verify.Primary, verify.Snapshots}, Files: treeOf(t, "records.parquet=1 "+s+"=1").files}
 	for _, c := range []struct {
 		name          string
-		base          *base
-		logs          logOrder
+		base          *history.Base
+		logs          history.LogOrder
 		local, remote string
 		want          Relation
 		pull, push    bool // are allowed
 	}{
-		{"equal", nil, logsEqual, d + "=1", d + "=1", InSync, true, true},
-		{"only the remote has it", nil, logsEqual, "", d + "=1", Unrelated, true, false},
-		{"only local has it", nil, logsEqual, d + "=1", "", Unrelated, false, true},
-		{"each has one", nil, logsEqual, d + "=1", s + "=1", Unrelated, false, false},
-		{"other content", nil, logsEqual, d + "=1", d + "=2", Unrelated, true, true},
-		{"other content, the remote's log is longer", nil, logsLocalShorter, d + "=1", d + "=2", LocalBehind, true, false},
-		{"other content, the local log is longer", nil, logsRemoteShorter, d + "=1", d + "=2", LocalAhead, false, true},
-		{"other content, logs forked", nil, logsForked, d + "=1", d + "=2", Diverged, false, false},
-		{"local's own, the remote's log is longer", nil, logsLocalShorter, d + "=1", "", Diverged, false, false},
-		{"the remote's own, the local log is longer", nil, logsRemoteShorter, "", d + "=1", Diverged, false, false},
-		{"the remote's own and its log is longer", nil, logsLocalShorter, "", d + "=1", LocalBehind, true, false},
-		{"the base had it", whole, logsEqual, d + "=1 " + s + "=1", s + "=1", LocalBehind, true, false},
-		{"the base had it, the remote's log is longer", whole, logsLocalShorter, d + "=1 " + s + "=1", s + "=1", LocalBehind, true, false},
-		{"its class is not covered", some, logsLocalShorter, d + "=1 " + s + "=1", s + "=1", Diverged, false, false},
-		{"its class is not covered, logs equal", some, logsEqual, d + "=1 " + s + "=1", s + "=1", Unrelated, false, true},
-		{"another class is", some, logsLocalShorter, s + "=1", "", LocalBehind, true, false},
+		{"equal", nil, history.LogsEqual, d + "=1", d + "=1", InSync, true, true},
+		{"only the remote has it", nil, history.LogsEqual, "", d + "=1", Unrelated, true, false},
+		{"only local has it", nil, history.LogsEqual, d + "=1", "", Unrelated, false, true},
+		{"each has one", nil, history.LogsEqual, d + "=1", s + "=1", Unrelated, false, false},
+		{"other content", nil, history.LogsEqual, d + "=1", d + "=2", Unrelated, true, true},
+		{"other content, the remote's log is longer", nil, history.LogsLocalShorter, d + "=1", d + "=2", LocalBehind, true, false},
+		{"other content, the local log is longer", nil, history.LogsRemoteShorter, d + "=1", d + "=2", LocalAhead, false, true},
+		{"other content, logs forked", nil, history.LogsForked, d + "=1", d + "=2", Diverged, false, false},
+		{"local's own, the remote's log is longer", nil, history.LogsLocalShorter, d + "=1", "", Diverged, false, false},
+		{"the remote's own, the local log is longer", nil, history.LogsRemoteShorter, "", d + "=1", Diverged, false, false},
+		{"the remote's own and its log is longer", nil, history.LogsLocalShorter, "", d + "=1", LocalBehind, true, false},
+		{"the base had it", whole, history.LogsEqual, d + "=1 " + s + "=1", s + "=1", LocalBehind, true, false},
+		{"the base had it, the remote's log is longer", whole, history.LogsLocalShorter, d + "=1 " + s + "=1", s + "=1", LocalBehind, true, false},
+		{"its class is not covered", some, history.LogsLocalShorter, d + "=1 " + s + "=1", s + "=1", Diverged, false, false},
+		{"its class is not covered, logs equal", some, history.LogsEqual, d + "=1 " + s + "=1", s + "=1", Unrelated, false, true},
+		{"another class is", some, history.LogsLocalShorter, s + "=1", "", LocalBehind, true, false},
 	} {
-		log := map[logOrder][2]string{logsEqual: {"ab", "ab"}, logsLocalShorter: {"a", "ab"}, logsRemoteShorter: {"ab", "a"}, logsForked: {"ab", "ac"}}[c.logs]
+		log := map[history.LogOrder][2]string{history.LogsEqual: {"ab", "ab"}, history.LogsLocalShorter: {"a", "ab"}, history.LogsRemoteShorter: {"ab", "a"}, history.LogsForked: {"ab", "ac"}}[c.logs]
 		v := view{local: treeOf(t, "records.parquet=1 .events.log="+log[0]+" "+c.local), remote: treeOf(t, "records.parquet=1 .events.log="+log[1]+" "+c.remote)}
-		h := relate(v, c.base, c.logs, m.levels(), m.inScope)
+		h := history.Relate(v.local.files, v.remote.files, c.base, c.logs, m.levels(), m.inScope)
 		v.how.modes = m
 		pull, push := planCopy(v, Pull, h).allowed(), planCopy(v, Push, h).allowed()
-		if h.relation != c.want || (pull == nil) != c.pull || (push == nil) != c.push {
-			t.Errorf("%s: %s, want %s; pull: %v, push: %v", c.name, h.relation, c.want, pull, push)
+		if h.Relation != c.want || (pull == nil) != c.pull || (push == nil) != c.push {
+			t.Errorf("%s: %s, want %s; pull: %v, push: %v", c.name, h.Relation, c.want, pull, push)
 		}
 	}
 }
@@ -81,11 +82,11 @@ func TestRelateWithoutBase(t *testing.T) {
 func TestRelateStub(t *testing.T) {
 	m := Modes{Primary: ByHash, Sidecars: true, ContentHashes: true}
 	v := view{local: treeOf(t, "_derived/mine=1 meta.md=1"), remote: treeOf(t, "records.parquet=1 meta.md=2")}
-	for b, want := range map[*base]bool{nil: false, {Classes: synced, Files: v.local.files}: true} {
-		h := relate(v, b, logsEqual, m.levels(), m.inScope)
+	for b, want := range map[*history.Base]bool{nil: false, {Classes: synced, Files: v.local.files}: true} {
+		h := history.Relate(v.local.files, v.remote.files, b, history.LogsEqual, m.levels(), m.inScope)
 		v.how.modes = m
-		if err := planCopy(v, Pull, h).allowed(); h.relation != RemoteOnly || (err == nil) != want {
-			t.Errorf("base %v: %s, %v", b, h.relation, err)
+		if err := planCopy(v, Pull, h).allowed(); h.Relation != RemoteOnly || (err == nil) != want {
+			t.Errorf("base %v: %s, %v", b, h.Relation, err)
 		}
 	}
 }
@@ -129,7 +130,7 @@ func TestBounds(t *testing.T) {
 	} {
 		v := view{local: treeOf(t, "records.parquet=1 "+c.dst), remote: treeOf(t, "records.parquet=1 "+c.src)}
 		v.how.modes = c.modes
-		err := planCopy(v, Pull, history{relation: LocalBehind}).allowed()
+		err := planCopy(v, Pull, history.Standing{Relation: LocalBehind}).allowed()
 		e, refused := err.(*DeletionError)
 		if refused != c.refused || (err != nil) != c.refused || (refused && !slices.Equal(e.Emptied, c.emptied)) {
 			t.Errorf("%s: %v", c.name, err)

@@ -1,18 +1,32 @@
 package sync
 
 import (
+	"slices"
 	"time"
 
+	"github.com/dnadesign-maintainers/usr/sync/history"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-// Direction is the way data goes.
-type Direction string
+// What the history of two sides says, by its own names.
+type (
+	Direction    = history.Direction
+	Relation     = history.Relation
+	Sides[T any] = history.Sides[T]
+)
 
-// The directions.
+// The directions and the relations.
 const (
-	Pull Direction = "pull" // remote to local
-	Push Direction = "push" // local to remote
+	Pull = history.Pull
+	Push = history.Push
+
+	InSync      = history.InSync
+	LocalBehind = history.LocalBehind
+	LocalAhead  = history.LocalAhead
+	Diverged    = history.Diverged
+	LocalOnly   = history.LocalOnly
+	RemoteOnly  = history.RemoteOnly
+	Unrelated   = history.Unrelated
 )
 
 // State is what became of a command (contract section 4).
@@ -44,6 +58,8 @@ type Report struct {
 	Silent    []string // changes that size and time stamp hide
 	Touched   []string // paths whose time stamps alone differ
 	Tables    Tables
+	Merge     *MergeReport  // of a sync or a merging pull
+	Push      *Report       // its second half, nil if there was none to do or it failed
 	Print     Sides[string] // fingerprints after the action, "" where digests are not all known
 
 	Sent, Received int64 // bytes on the wire
@@ -54,8 +70,28 @@ type Report struct {
 	Generation     string // run of the kept old tree, "" if none
 }
 
-// Sides holds one value for each end.
-type Sides[T any] struct{ Local, Remote T }
+// all lists the changes of both halves.
+func (r *Report) all() []Change {
+	if r.Push == nil {
+		return r.Changes
+	}
+	return slices.Concat(r.Changes, r.Push.Changes)
+}
+
+// MergeReport says what becomes of two sides that are merged, in files.
+type MergeReport struct {
+	FromLocal, FromRemote int // what the remote gains, what local gains
+	Resolved              []Resolution
+	Events                MergedEvents
+}
+
+// Resolution is a conflict that the user decided.
+type Resolution struct {
+	Path        string
+	Class       verify.Class
+	Taken       string // local or remote
+	Here, There string // what each side had done
+}
 
 // ClassReport is one row of the audit.
 type ClassReport struct {

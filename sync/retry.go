@@ -26,14 +26,18 @@ type legacy struct {
 // retry attempts a deed until it is done, refused or hopeless. The deed is made anew for each attempt, for a lost line
 // replaces the remote side.
 func (c *command) retry(ctx context.Context, deed func() deed) (*Report, error) {
-	var left legacy
+	return c.retryFrom(ctx, &legacy{}, deed)
+}
+
+// retryFrom is retry with what the user has agreed to before.
+func (c *command) retryFrom(ctx context.Context, left *legacy, deed func() deed) (*Report, error) {
 	pauses := c.o.RetryPauses
 	if pauses == nil {
 		pauses = retryPauses()
 	}
 	for moves := 0; ; {
 		d := deed()
-		r, err := c.attempt(ctx, d, &left)
+		r, err := c.attempt(ctx, d, left)
 		var moved *movedError
 		var wider *widerError
 		switch {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/sync/history"
 	"github.com/dnadesign-maintainers/usr/sync/local"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
@@ -22,56 +23,6 @@ type store struct {
 	local *local.Side
 }
 
-// base is the common base of a dataset and a place: the content that both sides had after the last success.
-type base struct {
-	Place     remote.Place    `json:"place,omitzero"` // zero in those of earlier versions
-	Run       string          `json:"run"`
-	Direction Direction       `json:"direction,omitempty"` // of the transfer that made it common
-	Classes   []verify.Class  `json:"classes"`             // those that were equal then
-	Print     string          `json:"print,omitempty"`     // fingerprint of the files, where all digests are known
-	Files     verify.Manifest `json:"-"`
-	alg       string
-}
-
-// covers tells whether the base says anything of a class. A nil base says nothing.
-func (b *base) covers(c verify.Class) bool {
-	if b == nil {
-		return false
-	}
-	for _, have := range b.Classes {
-		if have == c {
-			return true
-		}
-	}
-	return false
-}
-
-// find returns the base's entry of a path that one of the two sides has, or nil.
-func (b *base) find(l, r *verify.Entry) *verify.Entry {
-	if b == nil {
-		return nil
-	}
-	return b.Files.Find(either(l, r).Path)
-}
-
-// moved tells whether a side changed a path since the base: e is the side's entry, nil if the file is gone.
-func (b *base) moved(e *verify.Entry, path string, levels verify.Levels) bool {
-	if b == nil {
-		return true
-	}
-	old := b.Files.Find(path)
-	if e == nil || old == nil {
-		return (e == nil) != (old == nil)
-	}
-	switch levels.Compare(e, old) {
-	case verify.Same:
-		return false
-	case verify.Different:
-		return true
-	}
-	return e.Mtime != old.Mtime // digests of different algorithms: sizes are equal, time stamps speak
-}
-
 // noPlace is the place of a base of version 1, which knew none.
 var noPlace remote.Place
 
@@ -80,19 +31,9 @@ func (s store) basePath(id, dir string) string {
 	return filepath.Join(s.dir, "base", dir, stateKey(id))
 }
 
-// drifted reports whether a file has other bytes than the base under the same size and time stamp. Where stamps have
-// whole seconds a file may have been written a second time in the second that it shows.
-func (b *base) drifted(e *verify.Entry) bool {
-	if b == nil || e == nil || !verify.Fine(e.Ctime) && !verify.Past(e.Mtime, e.Ctime) {
-		return false
-	}
-	old := b.Files.Find(e.Path)
-	return old != nil && old.Size == e.Size && old.Mtime == e.Mtime && old.Digest.Known() && e.Digest.Known() && old.Digest != e.Digest
-}
-
 // base loads the common base with a place; nil if there is none. A damaged one is as good as none, and is said by the
 // error.
-func (s store) base(id string, at remote.Place, algorithm string) (*base, error) {
+func (s store) base(id string, at remote.Place, algorithm string) (*history.Base, error) {
 	b, err := readBase(s.basePath(id, placeName(at)), algorithm)
 	if err != nil || !b.Place.Is(at) {
 		return nil, local.IgnoreMissing(err)
@@ -101,7 +42,7 @@ func (s store) base(id string, at remote.Place, algorithm string) (*base, error)
 }
 
 // placelessBase is what an earlier version took for the common base with a profile; nil if there is none.
-func (s store) placelessBase(id, remote, algorithm string) *base {
+func (s store) placelessBase(id, remote, algorithm string) *history.Base {
 	b, err := readBase(s.basePath(id, remote), algorithm)
 	if err != nil || b.Place != noPlace {
 		return nil
@@ -110,7 +51,7 @@ func (s store) placelessBase(id, remote, algorithm string) *base {
 }
 
 // pendingBase is the base that a promotion was about to make common when its run ended; nil if there is none.
-func (s store) pendingBase(id string, at remote.Place, algorithm string) *base {
+func (s store) pendingBase(id string, at remote.Place, algorithm string) *history.Base {
 	b, err := readBase(s.basePath(id, placeName(at))+pendingSuffix, algorithm)
 	if err != nil || !b.Place.Is(at) {
 		return nil
@@ -122,9 +63,9 @@ func (s store) pendingBase(id string, at remote.Place, algorithm string) *base {
 const pendingSuffix = "%pending"
 
 // readBase leaves out the digests of another algorithm.
-func readBase(path, algorithm string) (*base, error) {
+func readBase(path, algorithm string) (*history.Base, error) {
 	b, err := readWholeBase(path)
-	if err == nil && b.alg != algorithm {
+	if err == nil && b.Algorithm != algorithm {
 		for i := range b.Files {
 			b.Files[i].Digest = verify.Digest{}
 		}
@@ -134,14 +75,14 @@ func readBase(path, algorithm string) (*base, error) {
 
 // says tells whether the common base is known to be of these very files and this very place, without reading its
 // files.
-func (s store) says(id string, next *base) bool {
+func (s store) says(id string, next *history.Base) bool {
 	b, err := readHead(s.basePath(id, placeName(next.Place)))
-	return err == nil && next.Print != "" && b.Print == next.Print && b.Place == next.Place
+	return err == nil && next.Print != "" && b.Print == next.Print && b.Place == next.Place && (b.Meta == nil) == (next.Meta == nil)
 }
 
 // placelessRun is the run of an earlier version's base of the same files; "" if there is none. An undo knows a base by its
 // run.
-func (s store) placelessRun(id, remote string, next *base) string {
+func (s store) placelessRun(id, remote string, next *history.Base) string {
 	b, err := readHead(s.basePath(id, remote))
 	if err != nil || next.Print == "" || b.Print != next.Print || b.Place != noPlace {
 		return ""
@@ -150,7 +91,7 @@ func (s store) placelessRun(id, remote string, next *base) string {
 }
 
 // readHead reads a base without its files.
-func readHead(path string) (*base, error) {
+func readHead(path string) (*history.Base, error) {
 	f, err := local.Open(path)
 	if err != nil {
 		return nil, err
@@ -159,16 +100,16 @@ func readHead(path string) (*base, error) {
 	return readBaseHead(bufio.NewReader(f))
 }
 
-func readBaseHead(r *bufio.Reader) (*base, error) {
+func readBaseHead(r *bufio.Reader) (*history.Base, error) {
 	head, err := r.ReadBytes('\n')
 	if err != nil {
 		return nil, err
 	}
-	b := &base{}
+	b := &history.Base{}
 	return b, json.Unmarshal(head, b)
 }
 
-func readWholeBase(path string) (*base, error) {
+func readWholeBase(path string) (*history.Base, error) {
 	f, err := local.Open(path)
 	if err != nil {
 		return nil, err
@@ -179,16 +120,19 @@ func readWholeBase(path string) (*base, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the common base %s: %w", path, err)
 	}
-	if b.alg, b.Files, err = verify.ReadManifest(r); err != nil {
+	if b.Algorithm, b.Files, err = verify.ReadManifest(r); err != nil {
 		return nil, fmt.Errorf("cannot read the common base %s: %w", path, err)
 	}
 	return b, nil
 }
 
 // putPending writes the base that a promotion is about to make common.
-func (s store) putPending(id, dir, algorithm string, b *base) error {
-	path := s.basePath(id, dir)
-	return s.local.Replace(path+pendingSuffix, func(w io.Writer) error {
+func (s store) putPending(id, dir, algorithm string, b *history.Base) error {
+	return s.writeBase(s.basePath(id, dir)+pendingSuffix, algorithm, b)
+}
+
+func (s store) writeBase(path, algorithm string, b *history.Base) error {
+	return s.local.Replace(path, func(w io.Writer) error {
 		head, err := json.Marshal(b)
 		if err != nil {
 			return err
@@ -235,13 +179,20 @@ func (s store) settleRun(id, run string, promoted bool) error {
 }
 
 // basesOf lists where the common base is that a run recorded.
-func (s store) basesOf(id, run string) (dirs []string, err error) {
+func (s store) basesOf(id, run string) (dirs []string, err error) { return s.kept(id, "", run) }
+
+// unmergedBy lists where the base is kept that was common before a run merged.
+func (s store) unmergedBy(id, run string) (dirs []string, err error) {
+	return s.kept(id, unmergedSuffix, run)
+}
+
+func (s store) kept(id, suffix, run string) (dirs []string, err error) {
 	all, err := os.ReadDir(filepath.Join(s.dir, "base"))
 	if err != nil || run == "" {
 		return nil, local.IgnoreMissing(err)
 	}
 	for _, dir := range all {
-		if b, err := readHead(s.basePath(id, dir.Name())); err == nil && b.Run == run {
+		if b, err := readHead(s.basePath(id, dir.Name()) + suffix); err == nil && b.Run == run {
 			dirs = append(dirs, dir.Name())
 		}
 	}
@@ -254,17 +205,32 @@ func (s store) dropPending(id, dir string) error {
 	return local.IgnoreMissing(os.Remove(path))
 }
 
-const previousSuffix = "%previous"
+const (
+	previousSuffix = "%previous"
+	unmergedSuffix = "%unmerged"
+)
 
-// putPrevious makes the base before the common one pending, under an undo's own run. Where there was none it is a
-// base that says nothing of any class.
-func (s store) putPrevious(id, dir, run string, d Direction) error {
-	b, err := readWholeBase(s.basePath(id, dir) + previousSuffix)
+// keepUnmerged keeps the common base under the run that merges, for an undo of that: the push that follows has a
+// previous one of its own. Where there is none it is a base that says nothing of any class.
+func (s store) keepUnmerged(id, dir, run string) error {
+	path := s.basePath(id, dir)
+	b, err := readWholeBase(path)
 	if err != nil {
-		b = &base{alg: verify.BLAKE3}
+		b = &history.Base{Algorithm: verify.BLAKE3}
+	}
+	b.Run = run
+	return s.writeBase(path+unmergedSuffix, b.Algorithm, b)
+}
+
+// putPrevious makes a base that was kept for an undo pending, under an undo's own run. Where there was none it is a
+// base that says nothing of any class.
+func (s store) putPrevious(id, dir, suffix, run string, d Direction) error {
+	b, err := readWholeBase(s.basePath(id, dir) + suffix)
+	if err != nil {
+		b = &history.Base{Algorithm: verify.BLAKE3}
 	}
 	b.Run, b.Direction = run, d
-	return s.putPending(id, dir, b.alg, b)
+	return s.putPending(id, dir, b.Algorithm, b)
 }
 
 // cachePath: the empty remote name stands for the local side.

@@ -2,6 +2,7 @@ package sync
 
 import (
 	"context"
+	"maps"
 	"time"
 )
 
@@ -28,7 +29,11 @@ type deed struct {
 	// decide plans, or refuses. It is asked again whenever the ends have been looked at again.
 	decide func(ctx context.Context, v view) (*plan, error)
 	// pend writes down what the common base is to be once the tree is promoted, and reports whether there is one.
-	pend func(t *proven) (bool, error)
+	pend func(ctx context.Context, t *proven) (bool, error)
+	// show completes a report with what the command does beside this deed; nil adds nothing.
+	show func(p *plan, r *Report)
+	// idle ends a deed that changes nothing; nil takes both sides for equal.
+	idle func(ctx context.Context, d deed, p *plan) (*Report, error)
 }
 
 // Transfer makes one side's dataset equal to the other's. A line that drops is dialled again; what had arrived is taken
@@ -70,7 +75,7 @@ func (c *command) attempt(ctx context.Context, d deed, left *legacy) (*Report, e
 	if len(plan.changes) == 0 {
 		return c.nothingToDo(ctx, d, plan, left)
 	}
-	preview, err := c.report(ctx, plan, d.action, DryRun)
+	preview, err := c.tell(ctx, d, plan, DryRun)
 	if err != nil || c.asked.DryRun {
 		c.remember(plan.view)
 		return preview, err
@@ -89,7 +94,7 @@ func (c *command) attempt(ctx context.Context, d deed, left *legacy) (*Report, e
 	}
 	defer locks.release()
 	if len(tree.plan.changes) == 0 { // another run has made them equal meanwhile
-		return c.equal(ctx, d, tree.plan)
+		return c.unchanged(ctx, d, tree.plan)
 	}
 	done, err := c.promote(ctx, d, claim, locks, tree)
 	if err != nil {
@@ -97,6 +102,15 @@ func (c *command) attempt(ctx context.Context, d deed, left *legacy) (*Report, e
 		return nil, err
 	}
 	return c.record(ctx, claim, locks, done), nil
+}
+
+// tell reports what a deed would do, or does.
+func (c *command) tell(ctx context.Context, d deed, p *plan, state State) (*Report, error) {
+	r, err := c.report(ctx, p, d.action, state)
+	if err == nil && d.show != nil {
+		d.show(p, r)
+	}
+	return r, err
 }
 
 // build puts the new tree together and proves it, up to the point where only the switch remains. The locks are held
@@ -144,10 +158,18 @@ func (c *command) nothingToDo(ctx context.Context, d deed, p *plan, left *legacy
 		return nil, err
 	}
 	if left.unsure == nil {
-		return c.equal(ctx, d, p)
+		return c.unchanged(ctx, d, p)
 	}
 	c.remember(p.view)
 	return c.logged(c.finish(left.unsure.report)), nil
+}
+
+// unchanged ends a deed that has nothing to change.
+func (c *command) unchanged(ctx context.Context, d deed, p *plan) (*Report, error) {
+	if d.idle != nil {
+		return d.idle(ctx, d, p)
+	}
+	return c.equal(ctx, d, p)
 }
 
 // equal reports two sides that hold the same, whose content is their common base.
@@ -157,7 +179,7 @@ func (c *command) equal(ctx context.Context, d deed, p *plan) (*Report, error) {
 		return nil, err
 	}
 	c.remember(p.view)
-	if err := c.recordEqual(p); err != nil {
+	if err := c.recordEqual(ctx, p); err != nil {
 		return nil, err
 	}
 	return c.logged(c.finish(r)), nil
@@ -179,12 +201,24 @@ func (a *consent) covers(changes []Change) bool {
 	return true
 }
 
+// with is the consent to all of these as well.
+func (a *consent) with(shown []Change) *consent {
+	all := &consent{lost: map[string]ChangeKind{}}
+	if a != nil {
+		maps.Copy(all.lost, a.lost)
+	}
+	for _, ch := range shown {
+		all.lost[ch.Path] = ch.Kind
+	}
+	return all
+}
+
 // standing reports whether nobody is to be asked: -y is a standing yes.
 func (m Modes) standing() bool { return m.Confirm == nil }
 
 // agree asks the user, unless an earlier answer is for all of it.
 func (c *command) agree(preview *Report, before *consent) (*consent, error) {
-	if c.asked.standing() || before.covers(preview.Changes) {
+	if c.asked.standing() || before.covers(preview.all()) {
 		return before, nil
 	}
 	began := c.o.Now()
@@ -193,11 +227,7 @@ func (c *command) agree(preview *Report, before *consent) (*consent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &consent{lost: map[string]ChangeKind{}}
-	for _, ch := range preview.Changes {
-		a.lost[ch.Path] = ch.Kind
-	}
-	return a, nil
+	return before.with(preview.all()), nil
 }
 
 // command is one dataset in the course of one command, all its attempts included.

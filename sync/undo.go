@@ -212,13 +212,20 @@ func (g *generationInfo) changedSince(live *snapshot, algorithm string) bool {
 }
 
 // pend: where the common base is still the one that the undone promotion recorded, the one before it holds again.
-func (u *undo) pend(t *proven) (pended bool, err error) {
+func (u *undo) pend(_ context.Context, t *proven) (pended bool, err error) {
 	places, err := u.store.basesOf(u.id, t.plan.src.kept.Base)
 	if err != nil {
 		return false, err
 	}
+	before := previousSuffix
+	if len(places) == 0 { // what was merged has been pushed since
+		before = unmergedSuffix
+		if places, err = u.store.unmergedBy(u.id, t.plan.src.kept.Base); err != nil {
+			return false, err
+		}
+	}
 	for _, place := range places {
-		if err := u.store.putPrevious(u.id, place, t.run, u.direction); err != nil {
+		if err := u.store.putPrevious(u.id, place, before, t.run, u.direction); err != nil {
 			return false, err
 		}
 	}

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -46,6 +47,19 @@ func NewClassifier(ignore []string) (*Classifier, error) {
 }
 
 func (c *Classifier) add(pattern string) (why string) {
+	if why := c.compile(pattern); why != "" {
+		return why
+	}
+	for _, needed := range []string{primaryName, eventsName} {
+		if c.ignored(needed) {
+			return "it would ignore " + needed
+		}
+	}
+	return ""
+}
+
+// compile takes one more pattern.
+func (c *Classifier) compile(pattern string) (why string) {
 	body := strings.TrimRight(pattern, "/")
 	anchored := strings.Contains(body, "/")
 	body = strings.TrimPrefix(body, "/")
@@ -56,11 +70,6 @@ func (c *Classifier) add(pattern string) (why string) {
 		c.paths = append(c.paths, body+"/**") // which matches body itself, too
 	} else {
 		c.names = append(c.names, compileName(body))
-	}
-	for _, needed := range []string{primaryName, eventsName} {
-		if c.ignored(needed) {
-			return "it would ignore " + needed
-		}
 	}
 	return ""
 }
@@ -132,28 +141,27 @@ func runtimeName(top string) bool {
 	return strings.HasPrefix(top, leasePrefix)
 }
 
+// ignored reports whether a path is one that hosts drop, or that a pattern means.
 func (c *Classifier) ignored(path string) bool {
+	return anyName(path, droppedByHost) || c.matches(path)
+}
+
+// matches reports whether a pattern means the path or a directory above it.
+func (c *Classifier) matches(path string) bool {
+	named := func(name string) bool {
+		return slices.ContainsFunc(c.names, func(match func(string) bool) bool { return match(name) })
+	}
+	return anyName(path, named) || slices.ContainsFunc(c.paths, func(pattern string) bool {
+		return doublestar.MatchUnvalidated(pattern, path)
+	})
+}
+
+// anyName reports whether a component of a path is such a name.
+func anyName(path string, such func(string) bool) bool {
 	for rest, more := path, true; more; {
 		var name string
 		name, rest, more = strings.Cut(rest, "/")
-		if c.ignoredName(name) {
-			return true
-		}
-	}
-	for _, pattern := range c.paths {
-		if doublestar.MatchUnvalidated(pattern, path) {
-			return true
-		}
-	}
-	return false
-}
-
-func (c *Classifier) ignoredName(name string) bool {
-	if droppedByHost(name) {
-		return true
-	}
-	for _, match := range c.names {
-		if match(name) {
+		if such(name) {
 			return true
 		}
 	}

@@ -20,6 +20,14 @@ func Join(a, b Manifest, visit func(a, b *Entry)) {
 	}
 }
 
+// Either is the first of two entries that is there.
+func Either(a, b *Entry) *Entry {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
 // Known tells whether the digest is known.
 func (d Digest) Known() bool { return d != Digest{} }
 

@@ -53,17 +53,22 @@ type fileHasher struct {
 }
 
 func newFileHasher(algorithm string) (*fileHasher, error) {
-	f := &fileHasher{}
+	h, err := NewHash(algorithm)
+	if err != nil {
+		return nil, err
+	}
+	return &fileHasher{hash: h, buf: make([]byte, hashBuffer)}, nil
+}
+
+// NewHash begins a digest of what is written to it.
+func NewHash(algorithm string) (hash.Hash, error) {
 	switch algorithm {
 	case BLAKE3:
-		f.hash = blake3.New()
+		return blake3.New(), nil
 	case SHA256:
-		f.hash = sha256.New()
-	default:
-		return nil, fmt.Errorf("cannot hash with %q: unknown algorithm", algorithm)
+		return sha256.New(), nil
 	}
-	f.buf = make([]byte, hashBuffer)
-	return f, nil
+	return nil, fmt.Errorf("cannot hash with %q: unknown algorithm", algorithm)
 }
 
 // file hashes a whole file and gives its stamp, which is the same before and after. The descriptor tells both,

@@ -15,7 +15,8 @@ func TestImportDirections(t *testing.T) {
 	may := map[string][]string{
 		"cmd/usr":                       {"sync", "remote", "remote/ssh", "remote/shell", "remote/rsync", "remote/doctor", "verify", "profiles", "remote/remotetest"},
 		"sync/local":                    {"remote", "verify"},
-		"sync":                          {"sync/local", "remote", "remote/ssh", "remote/shell", "remote/rsync", "verify", "profiles"},
+		"sync":                          {"sync/local", "sync/history", "remote", "remote/ssh", "remote/shell", "remote/rsync", "verify", "profiles"},
+		"sync/history":                  {"remote", "verify"},
 		"remote":                        {"verify"},
 		"remote/ssh":                    {"remote"},
 		"remote/shell":                  {"remote", "remote/ssh", "verify"},

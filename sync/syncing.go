@@ -1,0 +1,294 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/dnadesign-maintainers/usr/sync/history"
+	"github.com/dnadesign-maintainers/usr/verify"
+)
+
+// Sync makes both sides hold what either gained since their common base. Local is merged first, in a transaction of its
+// own, and is ahead then; what it is ahead by is pushed in a second one. Where one of them has nothing to do it does not
+// take place. A failure of the second leaves the first, and both the report and the error are returned.
+func (p *Pair) Sync(ctx context.Context, id string, m Modes) (*Report, error) {
+	return p.merging(ctx, id, m, "sync")
+}
+
+// Merge is the first half of Sync: a pull that keeps what local has of its own.
+func (p *Pair) Merge(ctx context.Context, id string, m Modes) (*Report, error) {
+	return p.merging(ctx, id, m, "pull")
+}
+
+func (p *Pair) merging(ctx context.Context, id string, m Modes, action string) (*Report, error) {
+	c, err := p.begin(id, m)
+	if err != nil {
+		return nil, err
+	}
+	s := &syncing{command: c, action: action}
+	return s.run(ctx)
+}
+
+// syncing is a sync in its course.
+type syncing struct {
+	*command
+	action string
+	agreed *consent // to what was shown of both halves
+}
+
+// mostCatchUps is how often a remote that moves between the two halves is merged again.
+const mostCatchUps = 5
+
+func (s *syncing) run(ctx context.Context) (*Report, error) {
+	var whole *Report
+	for round := 0; ; round++ {
+		r, err := s.half(ctx, s.pulling)
+		if whole == nil {
+			whole = r
+		}
+		if err != nil {
+			return whole, err
+		}
+		if r.State == Transferred && whole != r {
+			whole.Generation, whole.Print = r.Generation, r.Print
+		}
+		if s.action != "sync" || r.State == DryRun || r.Push == nil {
+			return s.told(whole), nil
+		}
+		whole.Push = nil
+		pushed, err := s.half(ctx, s.pushing)
+		var behind *behindError
+		switch {
+		case errors.As(err, &behind) && round < mostCatchUps:
+			continue
+		case behind != nil:
+			return s.told(whole), &MismatchError{Paths: behind.paths, Moving: true}
+		case err != nil && whole.State != Transferred:
+			return nil, err
+		case err != nil:
+			return s.told(whole), err
+		}
+		whole.State, whole.Push, whole.Print = pushed.State, pushed, pushed.Print
+		if whole.Generation != "" { // local changed, whatever became of the remote
+			whole.State = Transferred
+		}
+		return s.told(whole), nil
+	}
+}
+
+// told completes the report with what the whole command cost.
+func (s *syncing) told(r *Report) *Report {
+	r.Action = s.action
+	if r.Merge == nil {
+		r.Merge = &MergeReport{FromRemote: len(r.Changes)}
+	}
+	return s.finish(r)
+}
+
+// half carries one of the two transactions out.
+func (s *syncing) half(ctx context.Context, deed func() deed) (*Report, error) {
+	left := &legacy{agreed: s.agreed}
+	r, err := s.retryFrom(ctx, left, deed)
+	s.agreed = left.agreed
+	return r, err
+}
+
+// pulling is the first half: local gets what the remote gained.
+func (s *syncing) pulling() deed {
+	return deed{
+		action: "merge", dst: s.local,
+		look:   s.lookWhole,
+		decide: s.decideLocal,
+		pend:   s.pendMerged,
+		show:   s.showBoth,
+		idle:   s.idle,
+	}
+}
+
+// pushing is the second half: the remote gets what local is ahead by.
+func (s *syncing) pushing() deed {
+	d := s.copying(Push)
+	d.look, d.decide, d.show = s.lookWhole, s.decideRemote, s.showPush
+	return d
+}
+
+// compareBoth says how the sides stand, and what becomes of them.
+func (s *syncing) compareBoth(ctx context.Context, v view) (h compared, m *merged, err error) {
+	err = s.o.Observe.step(StepCompare, func() error {
+		if v.equal(v.how.modes.levels()) {
+			h, m = compared{standing: history.Standing{Relation: InSync}}, &merged{}
+			return nil
+		}
+		if h, err = s.standing(ctx, v); err != nil {
+			return err
+		}
+		m, err = s.mergeOf(ctx, v, h.base, h)
+		return err
+	})
+	return h, m, err
+}
+
+func oneSided(r Relation) bool { return r == LocalOnly || r == RemoteOnly }
+
+// decideLocal plans what local gains, or a plain pull where there is nothing to merge with.
+func (s *syncing) decideLocal(ctx context.Context, v view) (*plan, error) {
+	if !v.local.present() && !v.remote.present() {
+		return nil, &MissingError{Side: "either side", Path: s.id, NoPrimary: v.local.survey.Exists || v.remote.survey.Exists}
+	}
+	if !v.local.present() {
+		p, err := s.decideCopy(ctx, v, Pull)
+		return p, err
+	}
+	if !v.remote.present() {
+		p := &plan{view: v, direction: Pull, history: history.Standing{Relation: LocalOnly}, merged: &merged{}}
+		p.src, p.dst = v.ends(Pull)
+		return p, nil
+	}
+	h, m, err := s.compareBoth(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	p := planMerge(v, h.standing, m)
+	p.base = h.base
+	s.fallBack(ctx, p)
+	if err := p.safe(); err != nil {
+		return nil, err
+	}
+	if err := p.withinBounds(p.how.modes); err != nil {
+		return nil, err
+	}
+	if len(m.rows) == 0 {
+		return p, nil
+	}
+	return p, s.hashRest(ctx, p)
+}
+
+// decideRemote plans what the remote gains. A remote that has something local lacks has moved since local was merged.
+func (s *syncing) decideRemote(ctx context.Context, v view) (*plan, error) {
+	if !v.remote.present() {
+		return s.decideCopy(ctx, v, Push)
+	}
+	h, m, err := s.compareBoth(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	if gained := m.gains(Pull); len(gained) > 0 {
+		behind := &behindError{}
+		for _, ch := range gained {
+			behind.paths = append(behind.paths, ch.Path)
+		}
+		return nil, behind
+	}
+	if end := m.log.whole; m.rows != nil && end > 0 && end < v.remote.files.Find(eventsPath).Size {
+		return nil, &LogError{Side: v.remote.side.Name(), Line: m.log.Base + m.log.RemoteTail + 1, Why: "the last line is not complete"}
+	}
+	p := planCopy(v, Push, h.standing)
+	p.base, p.merged = h.base, m
+	s.fallBack(ctx, p)
+	if err := p.safe(); err != nil {
+		return nil, err
+	}
+	return p, p.withinBounds(p.how.modes)
+}
+
+// pendMerged writes the common base down: the remote's content, where local has more than that.
+func (s *syncing) pendMerged(ctx context.Context, t *proven) (bool, error) {
+	if t.plan.merged == nil {
+		return s.pendNext(ctx, t)
+	}
+	next, err := s.mergedBase(ctx, t.run, t.plan)
+	if err != nil {
+		return false, err
+	}
+	name := placeName(next.Place)
+	if err := s.store.keepUnmerged(s.id, name, t.run); err != nil {
+		return false, err
+	}
+	return true, s.store.putPending(s.id, name, t.plan.how.algorithm, next)
+}
+
+// idle ends the first half where local gains nothing: the sides are equal, or the second half has something to do.
+func (s *syncing) idle(ctx context.Context, d deed, p *plan) (*Report, error) {
+	if p.merged == nil || p.remoteLacks() == nil {
+		return s.equal(ctx, d, p)
+	}
+	state := NoOp
+	if s.asked.DryRun {
+		state = DryRun
+	}
+	s.remember(p.view)
+	return s.tell(ctx, d, p, state)
+}
+
+// remoteLacks lists what the second half changes.
+func (p *plan) remoteLacks() []Change {
+	if oneSided(p.history.Relation) && p.history.Relation == LocalOnly {
+		return planCopy(p.view, Push, p.history).changes
+	}
+	if p.merged == nil {
+		return nil
+	}
+	return p.merged.gains(Push)
+}
+
+// showBoth adds to the preview of the first half what the second one does.
+func (s *syncing) showBoth(p *plan, r *Report) {
+	if r.State != Transferred {
+		r.Action = s.action
+	}
+	if p.merged != nil {
+		r.Merge = p.merged.report()
+	}
+	if lacks := p.remoteLacks(); len(lacks) > 0 && s.action == "sync" {
+		r.Push = &Report{Action: "push", State: r.State, Direction: Push, Changes: lacks}
+	}
+}
+
+// showPush makes the question of the second half, where the first one asked none.
+func (s *syncing) showPush(p *plan, r *Report) {
+	if r.State == Transferred {
+		return
+	}
+	push := &Report{Action: "push", State: r.State, Direction: Push, Changes: r.Changes}
+	r.Action, r.Push, r.Changes = s.action, push, nil
+	if r.Merge = (&merged{}).report(); p.merged != nil {
+		r.Merge = p.merged.report()
+	}
+	for i := range r.Classes {
+		c := &r.Classes[i]
+		c.Added, c.Modified, c.Deleted, c.Bytes = 0, 0, 0, 0
+	}
+}
+
+// behindError: the remote moved after local was merged with it.
+type behindError struct{ paths []string }
+
+func (e *behindError) Error() string {
+	return "cannot push: the remote moved meanwhile: " + list(e.paths)
+}
+
+// conflictError tells each conflict with what both sides did, tables with their rows.
+func (c *command) conflictError(ctx context.Context, v view, rows []history.Row) error {
+	e := &ConflictError{Remote: v.remote.side.Name()}
+	for i := range rows {
+		r := &rows[i]
+		e.Conflicts = append(e.Conflicts, ConflictOn{Path: r.Path, Class: r.Class,
+			Here: c.doneBy(ctx, v.local, r.Local, r.Here), There: c.doneBy(ctx, v.remote, r.Remote, r.There)})
+	}
+	return e
+}
+
+func (c *command) doneBy(ctx context.Context, s *snapshot, e *verify.Entry, deed history.Deed) Done {
+	d := Done{Deed: string(deed), Rows: -1, Cols: -1}
+	if e == nil {
+		return d
+	}
+	d.Size, d.Mtime = e.Size, e.Mtime
+	if slices.Contains([]verify.Class{verify.Primary, verify.Derived}, e.Class) {
+		if t, err := tableOf(ctx, s.side, s.survey.Live+"/"+e.Path); err == nil {
+			d.Rows, d.Cols = t.Rows, int64(len(t.Columns))
+		}
+	}
+	return d
+}
