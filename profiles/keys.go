@@ -1,6 +1,7 @@
 package profiles
 
 import (
+	"net/netip"
 	"path"
 	"regexp"
 	"slices"
@@ -24,7 +25,7 @@ type key struct {
 
 var keys = []key{
 	{name: "type", field: func(r *Remote) any { return &r.Type }, check: isType},
-	{name: "host", field: func(r *Remote) any { return &r.Host }, check: isName},
+	{name: "host", field: func(r *Remote) any { return &r.Host }, check: isHost},
 	{name: "user", field: func(r *Remote) any { return &r.User }, check: isName},
 	{name: "base_dir", field: func(r *Remote) any { return &r.BaseDir }, check: isDirectory},
 	{name: "port", field: func(r *Remote) any { return &r.Port }, min: 1, max: 65535},
@@ -32,7 +33,7 @@ var keys = []key{
 	{name: "ssh_key_env", field: func(r *Remote) any { return &r.SSHKeyEnv }, check: isVariable},
 	{name: "ssh_config", field: func(r *Remote) any { return &r.SSHConfig }, check: isLocalPath},
 	{name: "ssh_options", field: func(r *Remote) any { return &r.SSHOptions }, check: isOption},
-	{name: "transfer_host", field: func(r *Remote) any { return &r.TransferHost }, check: isName},
+	{name: "transfer_host", field: func(r *Remote) any { return &r.TransferHost }, check: isHost},
 	{name: "rsync_path", field: func(r *Remote) any { return &r.RsyncPath }, check: isProgram},
 	{name: "repo_root", field: func(r *Remote) any { return &r.RepoRoot }, check: isDirectory},
 	{name: "local_repo_root", field: func(r *Remote) any { return &r.LocalRepoRoot }, check: isLocalPath},
@@ -81,6 +82,14 @@ func isName(s string) (string, string) {
 		return s, "must be letters, digits, '.', '_' and '-', and not begin with '.' or '-'"
 	}
 	return s, ""
+}
+
+// isHost takes a literal IPv6 address too.
+func isHost(s string) (string, string) {
+	if a, err := netip.ParseAddr(s); err == nil && a.Is6() && a.Zone() == "" {
+		return s, ""
+	}
+	return isName(s)
 }
 
 // isDirectory takes the directories that are handed to a remote shell and to

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"syscall"
 )
 
 // A File is a remotes file in memory. Nothing is written before Save.
@@ -90,15 +91,17 @@ func (f *File) unknown(name string) error {
 
 func reading(path string) string { return "read remotes file " + shown(path) }
 
-// read does not insist on a regular file: a pipe from a shell is as good.
+// read insists on a regular file: a fifo or a device may never end, or never begin.
 func read(path string) ([]byte, error) {
-	file, err := os.Open(path)
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
 	if info, err := file.Stat(); err == nil && info.IsDir() {
 		return nil, errors.New("is a directory")
+	} else if err == nil && !info.Mode().IsRegular() {
+		return nil, errors.New("is not a regular file")
 	}
 	text, err := io.ReadAll(io.LimitReader(file, maxSize+1))
 	if len(text) > maxSize {

@@ -3,6 +3,7 @@
 package profiles
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -60,12 +61,12 @@ func (r Remote) KeyPath(getenv func(string) string) (string, error) {
 	if value == "" {
 		return "", r.wrong("ssh_key_env", "the variable "+r.SSHKeyEnv+" is not set")
 	}
-	return r.expand("ssh_key_env", value, getenv)
+	return r.file("ssh_key_env", value, getenv)
 }
 
 // ConfigPath returns SSHConfig with a leading "~/" expanded.
 func (r Remote) ConfigPath(getenv func(string) string) (string, error) {
-	return r.expand("ssh_config", r.SSHConfig, getenv)
+	return r.file("ssh_config", r.SSHConfig, getenv)
 }
 
 // LocalRepo returns LocalRepoRoot with a leading "~/" expanded.
@@ -76,6 +77,18 @@ func (r Remote) LocalRepo(getenv func(string) string) (string, error) {
 // wrong makes the error for a value that turns out wrong when it is used.
 func (r Remote) wrong(key, what string) error {
 	return &Error{doing: "use remote " + shown(r.Name), Problems: []Problem{{Key: key, What: what}}}
+}
+
+// file is expand for what ssh reads. It would wait for the writer of a fifo; what is not there it says itself.
+func (r Remote) file(key, path string, getenv func(string) string) (string, error) {
+	path, err := r.expand(key, path, getenv)
+	if err != nil {
+		return "", err
+	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && path != os.DevNull {
+		return "", r.wrong(key, shown(path)+" is not a regular file")
+	}
+	return path, nil
 }
 
 func (r Remote) expand(key, path string, getenv func(string) string) (string, error) {

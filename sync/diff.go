@@ -69,8 +69,12 @@ func (c *command) rsyncPreview(ctx context.Context, p *plan, r *Report) error {
 	if !p.dst.survey.Exists || !p.src.survey.Exists {
 		return nil // rsync has nothing to compare with; all is new
 	}
+	from, to, err := endpoints(ctx, p)
+	if err != nil {
+		return err
+	}
 	items, err := rsync.Preview{
-		From: p.src.side.Endpoint(), To: p.dst.side.Endpoint(),
+		From: from, To: to,
 		FromDir: p.src.survey.Live, ToDir: p.dst.survey.Live,
 		Exclude: c.excludes(p),
 		Itemize: c.itemizer(),

@@ -157,6 +157,9 @@ func (f *fileTransfer) snapshot(ctx context.Context, how method, s side, file st
 
 // do stages, proves and renames. A file that lies in a dataset is replaced under that dataset's lock.
 func (f *fileTransfer) do(ctx context.Context, p *plan) (err error) {
+	if err := f.canCopy(ctx); err != nil {
+		return err
+	}
 	dst, target := p.dst.side, f.path(p.dst)
 	dir, err := dst.StageFile(ctx, target, f.lockTimeout())
 	if err != nil {
@@ -214,11 +217,15 @@ func (f *fileTransfer) fetch(ctx context.Context, p *plan, dir string) error {
 
 func (f *fileTransfer) copyFile(ctx context.Context, p *plan, dir string) error {
 	e := p.src.files[0]
+	from, to, err := endpoints(ctx, p)
+	if err != nil {
+		return err
+	}
 	stats, err := rsync.Transfer{
-		From: p.src.side.Endpoint(), To: p.dst.side.Endpoint(),
+		From: from, To: to,
 		FromDir: p.src.survey.Live, ToDir: dir, Files: []string{e.Path},
 		Basis:      []string{p.dst.survey.Live},
-		PartialDir: path.Join(dir, "partial"),
+		PartialDir: partialDir,
 		Bwlimit:    f.bwlimit(),
 		Stall:      stallTimeout,
 		Progress:   func(n int64) { f.o.Observe(Progressed{Phase: "transfer", Done: n, Total: e.Size, Files: 1}) },

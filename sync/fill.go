@@ -34,7 +34,7 @@ func (st *stage) bring(ctx context.Context, p *plan, want []*item) error {
 	}
 	// Only what comes from another host is in its place when rsync reports it (rsync.Transfer): else what was hashed
 	// may be the file that it replaces.
-	if p.src.side.Endpoint().Host != "" && len(by[fetch]) == len(want) && complete(got, entriesOf(want)) {
+	if p.src.side.Far() && len(by[fetch]) == len(want) && complete(got, entriesOf(want)) {
 		st.add(got.Stamped, p.src.files)
 		return nil
 	}
@@ -186,11 +186,15 @@ func (st *stage) copyFiles(ctx context.Context, p *plan, want []*verify.Entry, d
 	if p.dst.survey.Exists {
 		basis = append([]string{p.dst.survey.Live}, basis...)
 	}
+	from, to, err := endpoints(ctx, p)
+	if err != nil {
+		return err
+	}
 	stats, err := runStreams(ctx, rsync.Transfer{
-		From: p.src.side.Endpoint(), To: st.dst.Endpoint(),
+		From: from, To: to,
 		FromDir: p.src.survey.Live, ToDir: st.tree,
 		Basis:      basis,
-		PartialDir: statePath(st.dst, "stage", st.key, "partial"),
+		PartialDir: partialDir,
 		Bwlimit:    st.bwlimit(),
 		Stall:      stallTimeout,
 		Small:      total/int64(len(want)+1) < smallFile, TrustSender: len(want) > manyFiles && st.trustSender(ctx),
@@ -206,6 +210,30 @@ func (st *stage) copyFiles(ctx context.Context, p *plan, want []*verify.Entry, d
 	}
 	return err
 }
+
+// endpoints say how rsync reaches both ends of a plan.
+func endpoints(ctx context.Context, p *plan) (from, to remote.Endpoint, err error) {
+	if from, err = p.src.side.Endpoint(ctx); err == nil {
+		to, err = p.dst.side.Endpoint(ctx)
+	}
+	return from, to, err
+}
+
+// canCopy reports that this host's rsync is one that can transfer; what is wrong with others a transfer shows.
+func (c *command) canCopy(ctx context.Context) error {
+	v, err := c.localRsync(ctx)
+	switch {
+	case err != nil:
+		return ctx.Err()
+	case v.Openrsync:
+		return &remote.ToolError{Tool: "rsync", Where: "this host", Detail: "it is openrsync, which lacks options that transfers need"}
+	case v.Less(oldestRsync):
+		return &remote.ToolError{Tool: "rsync", Where: "this host", Detail: v.String() + " is too old"}
+	}
+	return nil
+}
+
+var oldestRsync = rsync.Version{Major: 3, Minor: 1, Patch: 3}
 
 func (c *command) bwlimit() string {
 	if c.asked.Bwlimit != "" {

@@ -118,7 +118,7 @@ func (t *proven) proveEvents(ctx context.Context) error {
 		return nil
 	}
 	in := &rangeReader{ctx: ctx, side: t.dst, file: t.tree + "/" + eventsPath, end: staged.Size}
-	if t.dst.Endpoint().Host != "" { // the same bytes, and here
+	if t.dst.Far() { // the same bytes, and here
 		in.side, in.file = p.src.side, p.src.survey.Live+"/"+eventsPath
 	}
 	var known int64                                                 // lines that are not read again

@@ -113,7 +113,7 @@ func (p *Pair) warn(format string, args ...any) {
 
 // ranRsync is told each rsync that is started; over ssh it is an execution of ssh as well.
 func (p *Pair) ranRsync(argv []string) {
-	if p.remote != nil && p.remote.Endpoint().Host != "" {
+	if p.remote != nil && p.remote.Far() {
 		p.executions.Add(1)
 	}
 	p.o.Observe(Ran{argv})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"path"
 	"slices"
 
 	"github.com/dnadesign-maintainers/usr/remote"
@@ -21,7 +22,7 @@ type proven struct {
 // complete turns the stage into the whole new tree: what does not change is linked from live (it stays there where the
 // switch is in place), what left the plan since it was staged is dropped; then every file is held against what it must be,
 // and made durable.
-func (st *stage) complete(ctx context.Context, p *plan, listed verify.Manifest) (*proven, error) {
+func (st *stage) complete(ctx context.Context, p *plan, listed, durable verify.Manifest) (*proven, error) {
 	dropped, err := st.dropStale(ctx, p)
 	if err != nil {
 		return nil, err
@@ -29,26 +30,35 @@ func (st *stage) complete(ctx context.Context, p *plan, listed verify.Manifest) 
 	if dropped || !p.keepsNothing() {
 		listed = nil
 	}
+	var copies []string
 	if !st.inPlace {
-		if err := st.o.Observe.step(StepLink, func() error { return st.keep(ctx, p) }); err != nil {
-			return nil, err
-		}
+		err = st.o.Observe.step(StepLink, func() error {
+			copies, err = st.keep(ctx, p)
+			return err
+		})
 	}
-	t := &proven{stage: st, plan: p, files: st.expected(p)}
-	if err := st.o.Observe.step(StepVerify, func() error { return t.prove(ctx, listed) }); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	err = st.o.Observe.step(StepFlush, func() error { return st.dst.Flush(ctx, st.tree) })
+	t := &proven{stage: st, plan: p, files: st.expected(p)}
+	var dirs verify.Manifest
+	err = st.o.Observe.step(StepVerify, func() error {
+		dirs, err = t.prove(ctx, listed)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = st.o.Observe.step(StepFlush, func() error { return t.flush(ctx, durable, dirs, copies) })
 	return t, err
 }
 
 // keep links what stays from live. Of the files that writers change in place the generation gets copies, so that live
 // keeps the inode, and with it every writer that has the file open.
-func (st *stage) keep(ctx context.Context, p *plan) error {
+func (st *stage) keep(ctx context.Context, p *plan) (inPlace []string, err error) {
 	live := p.dst.survey.Live
-	err := crossDevice(p, st.dst.Link(ctx, live, st.tree, p.kept()))
+	err = crossDevice(p, st.dst.Link(ctx, live, st.tree, p.kept()))
 	if err == nil {
-		var inPlace []string
 		for i := range p.items {
 			if p.items[i].origin == keep && p.items[i].Class.InPlace() {
 				inPlace = append(inPlace, p.items[i].Path)
@@ -57,9 +67,9 @@ func (st *stage) keep(ctx context.Context, p *plan) error {
 		err = st.dst.Copy(ctx, live, statePath(st.dst, "stage", st.key, st.run, "copies"), inPlace)
 	}
 	if errors.Is(err, fs.ErrNotExist) { // removed without the lock since it was listed
-		return &movedError{paths: []string{err.Error()}}
+		return nil, &movedError{paths: []string{err.Error()}}
 	}
-	return err
+	return inPlace, err
 }
 
 // dropStale removes staged files that the plan no longer wants, and reports whether there were any.
@@ -68,7 +78,11 @@ func (st *stage) dropStale(ctx context.Context, p *plan) (dropped bool, err erro
 		stale := p.incoming(e.Path) == nil
 		if stale && err == nil {
 			dropped = true
-			err = st.dst.Remove(ctx, st.tree+"/"+e.Path)
+			gone := e.Path
+			if partialOf(gone) != "" {
+				gone = path.Dir(gone)
+			}
+			err = st.dst.Remove(ctx, st.tree+"/"+gone)
 		}
 		return stale
 	})
@@ -91,25 +105,26 @@ func (st *stage) expected(p *plan) verify.Manifest {
 	return all
 }
 
-// prove holds the complete stage against the plan, file by file.
-func (t *proven) prove(ctx context.Context, listed verify.Manifest) error {
+// prove holds the complete stage against the plan, file by file, and returns the directories in it.
+func (t *proven) prove(ctx context.Context, listed verify.Manifest) (dirs verify.Manifest, err error) {
 	found := proof{t: t, seen: make([]bool, len(t.files))}
 	for i := range found.seen { // what stays in live is as the listing under the locks showed it
 		found.seen[i] = t.inPlace && t.plan.incoming(t.files[i].Path) == nil
 	}
 	if err := t.walk(ctx, listed, found.look); err != nil {
-		return err
+		return nil, err
 	}
 	if err := found.verdict(); err != nil {
-		return err
+		return nil, err
 	}
 	if err := t.proveEvents(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	if err := t.proveTable(ctx); err != nil {
-		return err
+		return nil, err
 	}
-	return t.dst.SetDirs(ctx, t.tree, dirsToMend(sorted(found.dirs), t.plan.dst.dirs))
+	dirs = sorted(found.dirs)
+	return dirs, t.dst.SetDirs(ctx, t.tree, dirsToMend(dirs, t.plan.dst.dirs))
 }
 
 // walk visits what is in the stage, by the listing that was made of it if there is one.

@@ -35,6 +35,7 @@ func (c *command) retryFrom(ctx context.Context, left *legacy, deed func() deed)
 	if pauses == nil {
 		pauses = retryPauses()
 	}
+	all := len(pauses)
 	for moves := 0; ; {
 		d := deed()
 		r, err := c.attempt(ctx, d, left)
@@ -48,7 +49,7 @@ func (c *command) retryFrom(ctx context.Context, left *legacy, deed func() deed)
 			return nil, &MismatchError{Paths: moved.paths, Moving: true}
 		case moved != nil:
 			moves++
-		case !lineLost(err):
+		case !lineLost(err) && !(len(pauses) < all && unreachable(err)): // a fresh line shows at its first use whether the host is there
 			if moves > 0 && !resumable(err) {
 				c.dropStages(ctx, d.dst)
 			}

@@ -19,8 +19,10 @@ type side interface {
 	Name() string
 	// Root is the absolute USR root.
 	Root() string
-	// Endpoint says how rsync reaches paths of this side.
-	Endpoint() remote.Endpoint
+	// Far says that rsync reaches the side over a connection.
+	Far() bool
+	// Endpoint says how rsync reaches paths of this side. It may dial for that.
+	Endpoint(ctx context.Context) (remote.Endpoint, error)
 	// Algorithms lists the hash algorithms of the side, best first.
 	Algorithms(ctx context.Context) ([]string, error)
 
@@ -70,8 +72,9 @@ type side interface {
 	Copy(ctx context.Context, from, to string, paths []string) error
 	// SetDirs gives directories below dir (relative; "" is dir itself) their mode and group.
 	SetDirs(ctx context.Context, dir string, dirs []verify.Entry) error
-	// Flush makes what was staged durable.
-	Flush(ctx context.Context, dir string) error
+	// Flush makes files and directories below dir durable, or without any the whole file system, for which all its other
+	// writers are waited for.
+	Flush(ctx context.Context, dir string, paths []string) error
 	// Promote switches live to the staged tree under a journal, and tells how long it held .events.lock. Needs claim and,
 	// where live exists, lock.
 	Promote(ctx context.Context, p remote.Promotion) (held time.Duration, err error)

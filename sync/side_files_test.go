@@ -183,7 +183,7 @@ var fileBehaviours = []behaviour{
 		d.modeIs(to, 0o2750)
 		d.modeIs(to+"/a", 0o2750)
 		d.modeIs(to+"/a/b", 0o2750)
-		d.must(d.s.Flush(d.Context(), to))
+		d.must(d.s.Flush(d.Context(), to, nil))
 	}},
 	{"remove stays inside", func(d *bed) {
 		d.must(d.s.Claim(d.Context(), d.key, 0))

@@ -51,7 +51,7 @@ func (d *bed) restage(run string, inPlace bool) {
 	d.write(d.run(run, "tree", "records.parquet"), "new "+run)
 	d.write(d.run(run, "tree", "_derived/new/part"), "new part")
 	if inPlace {
-		d.must(d.s.Flush(d.Context(), d.run(run)))
+		d.must(d.s.Flush(d.Context(), d.run(run), nil))
 		return
 	}
 	var keep, copies []string
@@ -66,7 +66,7 @@ func (d *bed) restage(run string, inPlace bool) {
 	}
 	d.must(d.s.Link(d.Context(), d.live, d.run(run, "tree"), keep))
 	d.must(d.s.Copy(d.Context(), d.live, d.run(run, "copies"), copies))
-	d.must(d.s.Flush(d.Context(), d.run(run)))
+	d.must(d.s.Flush(d.Context(), d.run(run), nil))
 }
 
 // promoted stages and promotes.

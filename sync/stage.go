@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"path"
 	"regexp"
+	"slices"
 	"syscall"
 
 	"github.com/dnadesign-maintainers/usr/remote"
@@ -66,9 +68,9 @@ func resumable(err error) bool {
 	return true
 }
 
-// preCopy moves the bulk without locks: no writer waits for it.
-func (st *stage) preCopy(ctx context.Context) error {
-	return st.o.Observe.step(StepCopy, func() error {
+// preCopy moves the bulk without locks: no writer waits for it. What it returns is durable already.
+func (st *stage) preCopy(ctx context.Context) (durable verify.Manifest, err error) {
+	err = st.o.Observe.step(StepCopy, func() error {
 		p := st.plan
 		adopted, err := st.adoptAll(ctx, p)
 		if err != nil {
@@ -82,16 +84,63 @@ func (st *stage) preCopy(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := st.bring(ctx, p, st.missing(p)); err != nil || p.bytes() < flushFirst {
+		if err := st.bring(ctx, p, st.missing(p)); err != nil || p.bytes() < flushFirst && len(st.files) <= handful {
 			return err
 		}
-		return st.dst.Flush(ctx, st.tree)
+		durable = slices.Clone(st.files)
+		var paths []string // of many files none: then everything is flushed
+		if len(durable) <= handful {
+			paths = withParents(entriesPaths(durable))
+		}
+		return st.dst.Flush(ctx, st.tree, paths)
 	})
+	return durable, err
 }
 
 // flushFirst is how much is worth being made durable before the locks are taken, so that little is left to flush
 // while writers wait.
 const flushFirst = 32 << 20
+
+// handful is how many files are flushed one by one, for which nobody else's data is waited for.
+const handful = 64
+
+// flush makes the new tree durable under the locks: files that are not yet, and every directory. The copies lie beside
+// the tree.
+func (t *proven) flush(ctx context.Context, durable, dirs verify.Manifest, copies []string) error {
+	paths := []string{"tree"}
+	for i := range t.stage.files {
+		e := &t.stage.files[i]
+		if was := durable.Find(e.Path); was == nil || was.Ino != e.Ino || was.Ctime != e.Ctime {
+			paths = append(paths, "tree/"+e.Path)
+		}
+	}
+	for i := range dirs {
+		paths = append(paths, "tree/"+dirs[i].Path)
+	}
+	for _, path := range copies {
+		paths = append(paths, "copies/"+path)
+	}
+	return t.dst.Flush(ctx, statePath(t.dst, "stage", t.key, t.run), withParents(paths))
+}
+
+// withParents are paths and all directories on the way to them.
+func withParents(paths []string) []string {
+	all := map[string]bool{".": true}
+	for _, p := range paths {
+		for ; !all[p]; p = path.Dir(p) {
+			all[p] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
+func entriesPaths(m verify.Manifest) []string {
+	paths := make([]string, len(m))
+	for i := range m {
+		paths[i] = m[i].Path
+	}
+	return paths
+}
 
 // mostBases leaves room for live: rsync takes at most 20 --link-dest.
 const mostBases = 4
@@ -125,10 +174,29 @@ func (st *stage) adopt(ctx context.Context, p *plan, tree string, adopted map[st
 			adopted[e.Path] = true
 		}
 	}
-	if err := st.savePartials(p, tree, old); err != nil {
+	partials, err := st.partials(p, tree, old)
+	if err != nil {
 		return err
 	}
+	for _, path := range partials {
+		if whole := partialOf(path); !adopted[path] && !adopted[whole] {
+			paths = append(paths, path)
+			adopted[path] = true
+		}
+	}
 	return st.dst.Link(ctx, tree, st.tree, paths)
+}
+
+// partialDir is where rsync keeps what was interrupted, beside each file.
+const partialDir = ".usr-partial"
+
+// partialOf is the file that a partial one is to become, or "".
+func partialOf(partial string) string {
+	dir, name := path.Split(partial)
+	if path.Base(dir) != partialDir {
+		return ""
+	}
+	return path.Join(path.Dir(path.Clean(dir)), name)
 }
 
 // adoptable lists what a dead run's tree holds of the files that are to be fetched, as far as size and time stamp show.
@@ -148,25 +216,27 @@ func adoptable(p *plan, old verify.Manifest) (found verify.Manifest) {
 	return found
 }
 
-// savePartials hands what rsync had received of a file when it was killed outright, with no time to put it aside,
-// to the next rsync. Only this host's rsync dies with us; a remote one notices the end of its connection.
-func (st *stage) savePartials(p *plan, tree string, old verify.Manifest) error {
-	local, ok := st.dst.(partialSaver)
-	if !ok {
-		return nil
-	}
-	partial := statePath(st.dst, "stage", st.key, "partial")
+// partials lists what a dead run's tree holds of files that were interrupted. What rsync had received of a file when it
+// was killed outright, with no time to put it aside, is put there now. Only this host's rsync dies with us; a remote one
+// notices the end of its connection.
+func (st *stage) partials(p *plan, tree string, old verify.Manifest) (found []string, err error) {
+	local, canSave := st.dst.(partialSaver)
 	for i := range old {
-		dir, name := path.Split(old[i].Path)
-		m := temporaryName.FindStringSubmatch(name)
-		if m == nil || old[i].Kind != verify.File || old[i].Size == 0 || p.incoming(dir+m[1]) == nil {
+		e := &old[i]
+		if e.Kind != verify.File || e.Size == 0 {
 			continue
 		}
-		if err := local.SavePartial(tree+"/"+old[i].Path, partial, m[1]); err != nil {
-			return err
+		dir, name := path.Split(e.Path)
+		if whole := partialOf(e.Path); whole != "" && p.incoming(whole) != nil {
+			found = append(found, e.Path)
+		} else if m := temporaryName.FindStringSubmatch(name); m != nil && canSave && p.incoming(dir+m[1]) != nil {
+			if err := local.SavePartial(tree+"/"+e.Path, tree+"/"+dir+partialDir, m[1]); err != nil {
+				return nil, err
+			}
+			found = append(found, dir+partialDir+"/"+m[1])
 		}
 	}
-	return nil
+	return found, nil
 }
 
 // partialSaver is a side on which a killed rsync can leave a file under its temporary name.

@@ -3,7 +3,6 @@ package sync
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	stdsync "sync"
 
@@ -35,8 +34,7 @@ func split(want []*verify.Entry, n int) [][]string {
 	return streams
 }
 
-// runStreams runs one rsync a stream, all over the one connection. Each has a partial directory of its own, and
-// the callbacks of all are told one at a time.
+// runStreams runs one rsync a stream, all over the one connection. The callbacks of all are told one at a time.
 func runStreams(ctx context.Context, t rsync.Transfer, streams [][]string) (rsync.Stats, error) {
 	if len(streams) == 1 {
 		t.Files = streams[0]
@@ -50,9 +48,6 @@ func runStreams(ctx context.Context, t rsync.Transfer, streams [][]string) (rsyn
 	for i, files := range streams {
 		one := t
 		one.Files = files
-		if i > 0 {
-			one.PartialDir = fmt.Sprintf("%s.%d", t.PartialDir, i+1)
-		}
 		one.Done = func(it rsync.Item) { mu.Lock(); defer mu.Unlock(); done(it) }
 		one.Progress = func(n int64) {
 			mu.Lock()

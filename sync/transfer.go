@@ -3,6 +3,7 @@ package sync
 import (
 	"context"
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -131,22 +132,28 @@ func (c *command) build(ctx context.Context, d deed, claim *claim, p *plan, agre
 			stage.leave(err)
 		}
 	}()
-	if err := stage.preCopy(ctx); err != nil {
+	durable, err := stage.preCopy(ctx)
+	if err != nil {
 		return nil, nil, err
 	}
 	now, listed, err := stage.catchUp(ctx, d, l, agreed)
 	if err != nil || len(now.changes) == 0 {
 		return &proven{plan: now}, l, err
 	}
-	t, err = stage.complete(ctx, now, listed)
+	t, err = stage.complete(ctx, now, listed, durable)
 	return t, l, err
 }
 
-// decideRoomy decides, and refuses what the destination has no room for.
+// decideRoomy decides, and refuses what this host has no rsync for or the destination no room.
 func (c *command) decideRoomy(ctx context.Context, d deed, v view) (*plan, error) {
 	p, err := d.decide(ctx, v)
 	if err != nil || len(p.changes) == 0 {
 		return p, err
+	}
+	if slices.ContainsFunc(p.items, func(it item) bool { return it.origin == fetch }) {
+		if err := c.canCopy(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return p, c.room(ctx, p)
 }

@@ -228,6 +228,8 @@ func (a *app) classifyRsync(err *rsync.Error) (code int, kind, hint string) {
 		return codeUnreachable, "tool", hintTool("rsync", "this host")
 	case err.ToolMissing():
 		return codeUnreachable, "tool", hintTool("rsync", a.remoteName())
+	case err.NoSession():
+		return codeUnreachable, "connection", "ask the administrators for MaxSessions 4 or more (10 is usual), or name another host for transfers as transfer_host in `" + a.command("remotes", "show", a.remoteName()) + "`"
 	case err.Noise():
 		return codeUnreachable, "noise", "make the start-up files of the login shell print nothing when the shell is not interactive (~/.bashrc, ~/.cshrc)"
 	case err.NoSpace():

@@ -18,6 +18,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/dnadesign-maintainers/usr/remote/ssh"
 )
 
 func main() {
@@ -26,9 +28,16 @@ func main() {
 		ballast := make([]byte, gcBallast)
 		defer runtime.KeepAlive(ballast)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	// The first Ctrl-C stops children and releases locks; the second ends the program where it stands.
-	context.AfterFunc(ctx, stop)
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	go func() { // the first Ctrl-C stops children and releases locks; the second ends the program where it stands
+		<-signals
+		cancel()
+		<-signals
+		ssh.Abandon()
+		os.Exit(codeStopped)
+	}()
 	e, err := processEnv()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "usr: error: cannot start: %v\nusr: hint: change to a directory that exists\n", err)

@@ -315,3 +315,43 @@ func TestNoConnectionToShare(t *testing.T) {
 		t.Errorf("the base directory was looked at:\n%s", stdout)
 	}
 }
+
+// TestStoppedTwice: two Ctrl-C in a row end the program where it stands, and leave no ssh behind.
+func TestStoppedTwice(t *testing.T) {
+	t.Parallel()
+	b, s := farBench(t, remotetest.Options{})
+	b.dataset("cluster", "densegen/x")
+	must(t, os.WriteFile(b.path("cluster", "densegen", "x", "_derived", "big.parquet"), bytes.Repeat([]byte("noise"), 8<<20), 0o644))
+	for _, pause := range []time.Duration{0, 100 * time.Millisecond} {
+		cmd := b.program("pull", "densegen/x", "cluster", "-y", "--bwlimit", "500")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		must(t, cmd.Start())
+		if !until(10*time.Second, func() bool { return strings.Contains(processes(t), s.ConfigFile()+" ") && strings.Contains(processes(t), "--bwlimit=500") }) {
+			t.Fatal("it does not copy")
+		}
+		must(t, cmd.Process.Signal(os.Interrupt))
+		time.Sleep(pause)
+		must(t, cmd.Process.Signal(os.Interrupt))
+		_ = cmd.Wait()
+		if !until(3*time.Second, func() bool { return !strings.Contains(processes(t), s.ConfigFile()+" ") }) {
+			t.Errorf("after %v ssh is left behind:\n%s", pause, processes(t))
+		}
+	}
+}
+
+func processes(t *testing.T) string {
+	t.Helper()
+	out, err := exec.Command("ps", "-e", "-ww", "-o", "args=").Output()
+	must(t, err)
+	return string(out)
+}
+
+// until waits for something to be so.
+func until(patience time.Duration, so func() bool) bool {
+	for begin := time.Now(); time.Since(begin) < patience; time.Sleep(20 * time.Millisecond) {
+		if so() {
+			return true
+		}
+	}
+	return so()
+}

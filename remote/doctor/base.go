@@ -155,8 +155,7 @@ func (h *hostDoctor) transfer(ctx context.Context) error {
 	}
 	private := other && !h.inBase() // a temporary directory is each host's own
 	begin := time.Now()
-	end := h.session.Endpoint()
-	err := h.session.EndpointError()
+	end, err := h.session.Endpoint(ctx)
 	if err == nil && !private {
 		err = h.send(ctx, end)
 	}
@@ -212,7 +211,7 @@ func (h *hostDoctor) send(ctx context.Context, end remote.Endpoint) error {
 	ctx, cancel := context.WithTimeout(ctx, stageTime)
 	defer cancel()
 	t := rsync.Transfer{To: end, FromDir: dir, ToDir: h.scratch + "/sent", Files: []string{trialFile},
-		PartialDir: h.scratch + "/partial", Command: h.Options.Command}
+		PartialDir: "partial", Command: h.Options.Command}
 	h.session.Count()
 	_, err = t.Run(ctx)
 	return err

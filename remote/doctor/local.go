@@ -114,7 +114,7 @@ const trialFile = "file"
 func trialRuns(dir string) (rsync.Transfer, rsync.Preview) {
 	sub := func(name string) string { return filepath.Join(dir, name) }
 	return rsync.Transfer{FromDir: sub("from"), ToDir: sub("to"), Files: []string{trialFile}, Basis: []string{sub("basis")},
-			PartialDir: sub("partial"), Bwlimit: "100m"},
+			PartialDir: "partial", Bwlimit: "100m"},
 		rsync.Preview{FromDir: sub("from"), ToDir: sub("to"), Exclude: []string{rsync.ExcludePath("x[")}}
 }
 

@@ -98,6 +98,26 @@ esac
 ` + Refuse(real, "--info", "-s", "--append-verify", "--outbuf", "--no-inc-recursive", "--protect-args", "--modify-window")
 }
 
+// Unverified is the script of an rsync that cannot go on with the interrupted files that it is given in a partial
+// directory: an absolute one, as receivers 3.4.0 to 3.4.3 (rsync's issue 715), or with any set, whichever. Where it has
+// failed it adds a line to log.
+func Unverified(real, root, log string, any bool) string {
+	pattern := "--partial-dir=/*"
+	if any {
+		pattern = "--partial-dir=*"
+	}
+	return fmt.Sprintf(`for a in "$@"; do
+  case $a in
+  %s) if [ -n "$(find %s/.usr-sync/stage -path '*partial*' -type f 2>/dev/null)" ]; then
+    echo failed >> %s
+    echo 'ERROR: _derived/big.parquet failed verification -- update put into partial-dir.' >&2
+    exit 23
+  fi ;;
+  esac
+done
+exec %s "$@"`, pattern, shellQuote(root), shellQuote(log), shellQuote(real))
+}
+
 // FlipByte is the script of an rsync that does its work and then changes one byte in the middle of every staged
 // copy of rel below root's state directory. The size stays, and the time too if keepTime. Files with further hard
 // links are left alone: they are not rsync's work, and live might be at the other end.

@@ -23,7 +23,7 @@ type PathError struct {
 func (e *PathError) Error() string { return fmt.Sprintf("cannot hand %q to rsync: %s", e.Path, e.Why) }
 
 // rsync's HOST: and ssh's destination; nothing that either could read as an option or another host.
-var hostPattern = regexp.MustCompile(`^([A-Za-z0-9_][A-Za-z0-9._-]*@)?[A-Za-z0-9_][A-Za-z0-9._-]*$`)
+var hostPattern = regexp.MustCompile(`^([A-Za-z0-9_][A-Za-z0-9._-]*@)?([A-Za-z0-9_][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])$`)
 
 // newNonce marks our lines in rsync's output; a file's name cannot guess it.
 func newNonce() string { return rand.Text() }

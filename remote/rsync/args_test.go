@@ -2,6 +2,7 @@ package rsync
 
 import (
 	"errors"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -20,8 +21,8 @@ func TestTransferArgs(t *testing.T) {
 		want []string
 	}{
 		"pull": {Transfer{From: farEnd, FromDir: "/far/a b", ToDir: "/here/x:y/"}, slices.Concat(reach, []string{"--", "me@cluster:/far/a b/", "/here/x:y/"})},
-		"push": {Transfer{To: farEnd, FromDir: "/here", ToDir: "/far", Basis: []string{"/far/live", "/far/old"}, PartialDir: "/far/p", Bwlimit: "1.5m"},
-			slices.Concat([]string{"--link-dest=/far/live", "--link-dest=/far/old", "--partial-dir=/far/p", "--bwlimit=1.5m"}, reach, []string{"--", "/here/", "me@cluster:/far/"})},
+		"push": {Transfer{To: farEnd, FromDir: "/here", ToDir: "/far", Basis: []string{"/far/live", "/far/old"}, PartialDir: ".p", Bwlimit: "1.5m"},
+			slices.Concat([]string{"--link-dest=/far/live", "--link-dest=/far/old", "--partial-dir=.p", "--bwlimit=1.5m"}, reach, []string{"--", "/here/", "me@cluster:/far/"})},
 		"local": {Transfer{FromDir: "/a", ToDir: "/"}, []string{"--", "/a/", "/"}},
 	} {
 		if got := c.t.Args("N"); !slices.Equal(got, slices.Concat(common, c.want)) {
@@ -31,7 +32,7 @@ func TestTransferArgs(t *testing.T) {
 }
 
 func TestNoDangerousOptions(t *testing.T) {
-	transfer := Transfer{From: farEnd, FromDir: "/a", ToDir: "/b", Basis: []string{"/c"}, PartialDir: "/p"}.Args("N")
+	transfer := Transfer{From: farEnd, FromDir: "/a", ToDir: "/b", Basis: []string{"/c"}, PartialDir: ".p"}.Args("N")
 	preview := Preview{From: farEnd, FromDir: "/a", ToDir: "/b"}.Args("N")
 	for _, arg := range slices.Concat(transfer, preview) {
 		for _, bad := range []string{"--inplace", "--append", "--timeout", "--mkpath", "--protect-args", "--secluded-args", "--old-args", "-z", "--compress"} {
@@ -52,7 +53,7 @@ func TestRefusedPaths(t *testing.T) {
 		"backslash":     {To: farEnd, FromDir: "/h", ToDir: `/far/a\b`, Files: file},
 		"control":       {To: farEnd, FromDir: "/h", ToDir: "/far/a\nb", Files: file},
 		"remote basis":  {To: farEnd, FromDir: "/h", ToDir: "/far", Basis: []string{"/far/[a]"}, Files: file},
-		"partial":       {FromDir: "/h", ToDir: "/g", PartialDir: "rel", Files: file},
+		"partial":       {FromDir: "/h", ToDir: "/g", PartialDir: "/abs", Files: file},
 		"relative":      {FromDir: "h", ToDir: "/g", Files: file},
 		"option host":   {From: remote.Endpoint{Host: "-oProxyCommand=x", Shell: []string{"ssh"}}, FromDir: "/h", ToDir: "/g", Files: file},
 		"no shell":      {From: remote.Endpoint{Host: "cluster"}, FromDir: "/h", ToDir: "/g", Files: file},
@@ -79,4 +80,17 @@ func TestEnvironment(t *testing.T) {
 	if !slices.Equal(got, []string{"LC_ALL=C", "TZ=UTC", "PATH=/bin", "HOME=/h"}) {
 		t.Errorf("%q", got)
 	}
+}
+
+// TestOwnAliases: a .popt in the user's home changes nothing, for it may give our options another meaning.
+func TestOwnAliases(t *testing.T) {
+	home := t.TempDir()
+	put(t, filepath.Join(home, ".popt"), []byte("rsync alias -t --dry-run\n"))
+	t.Setenv("HOME", home)
+	b := newBed(t)
+	put(t, filepath.Join(b.src, "file"), []byte("x"))
+	if _, err := (Transfer{FromDir: b.src, ToDir: b.stage, Files: []string{"file"}}).Run(t.Context()); err != nil {
+		t.Error(err)
+	}
+	same(t, filepath.Join(b.src, "file"), filepath.Join(b.stage, "file"))
 }

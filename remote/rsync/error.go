@@ -33,6 +33,8 @@ func (e *Error) why() string {
 		return "no progress, rsync was stopped"
 	case e.err != nil:
 		return e.err.Error()
+	case e.NoSession():
+		return "the host allows no second session on the connection (MaxSessions of its sshd)"
 	case e.Stderr == "":
 		return fmt.Sprintf("rsync exit code %d (%s)", e.Code, codeText(e.Code))
 	}
@@ -47,7 +49,7 @@ func (e *Error) Transient() bool {
 	if e.Stalled {
 		return true
 	}
-	if e.err != nil || e.seen.failed > 0 || e.NoSpace() || e.ReadOnly() || e.Permission() || e.ToolMissing() || e.has("host key") {
+	if e.err != nil || e.seen.failed > 0 || e.NoSpace() || e.ReadOnly() || e.Permission() || e.ToolMissing() || e.NoSession() || e.has("host key") {
 		return false
 	}
 	switch e.Code {
@@ -61,6 +63,9 @@ func (e *Error) Transient() bool {
 func (e *Error) Vanished() bool {
 	return e.Code == 24 || e.Code == 23 && e.seen.vanished > 0 && e.seen.other == 0
 }
+
+// Unverified says that a file which rsync put together from a partial file or a basis was not the sender's, twice.
+func (e *Error) Unverified() bool { return e.has(unverifiedText) }
 
 // NoSpace says that the receiving file system is full or the quota is used up.
 func (e *Error) NoSpace() bool {
@@ -79,6 +84,9 @@ func (e *Error) Permission() bool {
 func (e *Error) ToolMissing() bool {
 	return e.Code == 127 || slices.ContainsFunc(missingTexts, e.has)
 }
+
+// NoSession says that the host allows no further session on the connection that is there.
+func (e *Error) NoSession() bool { return e.has(sessionText) }
 
 // Noise says that the remote's start-up files print something into rsync's protocol.
 func (e *Error) Noise() bool { return e.has("is your shell clean") }

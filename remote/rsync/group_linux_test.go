@@ -14,7 +14,7 @@ import (
 // TestKilledOutright: after SIGKILL of this program its rsync ends soon, and keeps the partial file.
 func TestKilledOutright(t *testing.T) {
 	if top := os.Getenv("USR_TEST_KILLED"); top != "" { // the program that is killed
-		tr := Transfer{FromDir: top + "/src", ToDir: top + "/stage", PartialDir: top + "/partial", Files: []string{"big"}, Bwlimit: "4m"}
+		tr := Transfer{FromDir: top + "/src", ToDir: top + "/stage", PartialDir: ".partial", Files: []string{"big"}, Bwlimit: "4m"}
 		tr.Progress = func(int64) { fmt.Println("moving") }
 		_, err := tr.Run(t.Context())
 		t.Fatal(err)
@@ -35,7 +35,7 @@ func TestKilledOutright(t *testing.T) {
 	}
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
-	awaitFile(t, filepath.Join(b.partial, "big"))
+	awaitFile(t, filepath.Join(b.stage, ".partial", "big"))
 	time.Sleep(200 * time.Millisecond)
 	noProcessWith(t, b.stage)
 }

@@ -17,7 +17,13 @@ type messages struct {
 
 // tellingTexts are what Error asks for, in lower case.
 var tellingTexts = []string{"no space left on device", "disk quota exceeded", "disc quota exceeded", "read-only file system",
-	"permission denied", "operation not permitted", "is your shell clean", "host key"}
+	"permission denied", "operation not permitted", "is your shell clean", "host key",
+	unverifiedText, sessionText}
+
+const (
+	unverifiedText = "failed verification -- update"
+	sessionText    = "session open refused by peer"
+)
 
 // missingTexts are how the shells say that there is no rsync, the last two for a path: sh, bash and zsh.
 var missingTexts = []string{"command not found", "unknown command", "rsync: not found", "rsync: no such file or directory", "no such file or directory: /"}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -173,16 +174,25 @@ func signalOf(state *os.ProcessState) syscall.Signal {
 	return 0
 }
 
-// environment: the output is parsed and RSYNC_* would change options, the remote shell among them.
+// environment: the output is parsed; RSYNC_* and a .popt in HOME would change options, the remote shell among them. ssh
+// takes the user's home from elsewhere.
 func environment(environ []string) []string {
 	env := []string{"LC_ALL=C", "TZ=UTC"}
 	for _, v := range environ {
-		name, _, _ := strings.Cut(v, "=")
+		name, value, _ := strings.Cut(v, "=")
 		if name != "LC_ALL" && name != "TZ" && !strings.HasPrefix(name, "RSYNC_") {
 			env = append(env, v)
 		}
+		if name == "HOME" && exists(filepath.Join(value, ".popt")) {
+			env = append(env, "HOME="+os.DevNull)
+		}
 	}
 	return env
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // writeList writes the names, each ended by NUL. rsync takes a name that begins with # or ; for a comment, hence ./.

@@ -3,7 +3,9 @@ package rsync
 
 import (
 	"context"
+	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/dnadesign-maintainers/usr/remote"
@@ -17,7 +19,7 @@ type Transfer struct {
 	FromDir, ToDir string        // absolute; ToDir exists (its last component may be missing)
 	Files          []string      // relative paths, any bytes but NUL; directories are made, not descended into
 	Basis          []string      // absolute directories on To's host, at most 20, for rsync to take unchanged blocks from
-	PartialDir     string        // absolute, on To's host, its parent exists; "" keeps no partial files
+	PartialDir     string        // a name: what is interrupted is kept in a directory of this name beside it, and gone on with; "" for none
 	TrustSender    bool          // a pull into a private stage whose content is proved afterwards; rsync 3.2.5 or newer here
 	Small          bool          // whole files tell the progress, and rsync need not
 	Bwlimit        string        // as rsync's --bwlimit takes it; "" for none
@@ -70,7 +72,8 @@ func (t Transfer) Args(nonce string) []string {
 	return append(args, endpointArgs(t.From, t.To, t.FromDir, t.ToDir)...)
 }
 
-// Run copies. The error is a *PathError before anything ran, else an *Error; a cancelled context ends rsync
+// Run copies. What rsync could not put together from a partial file or a basis comes anew, without them; a partial
+// file may be left behind then. The error is a *PathError before anything ran, else an *Error; a cancelled context ends rsync
 // and its children, lets the receiver keep its partial file, and the error then is ctx.Err() too.
 func (t Transfer) Run(ctx context.Context) (Stats, error) {
 	if err := t.check(); err != nil {
@@ -79,6 +82,17 @@ func (t Transfer) Run(ctx context.Context) (Stats, error) {
 	if len(t.Files) == 0 {
 		return Stats{}, nil
 	}
+	stats, err := t.run(ctx)
+	var failed *Error
+	if !errors.As(err, &failed) || !failed.Unverified() || t.PartialDir == "" && len(t.Basis) == 0 {
+		return stats, err
+	}
+	t.PartialDir, t.Basis = "", nil
+	again, err := t.run(ctx)
+	return Stats{Sent: stats.Sent + again.Sent, Received: stats.Received + again.Received}, err
+}
+
+func (t Transfer) run(ctx context.Context) (Stats, error) {
 	nonce := newNonce()
 	out := &output{nonce: nonce, progress: t.Progress}
 	finish := t.tellDone(out)
@@ -140,11 +154,10 @@ func (t Transfer) check() error {
 	if len(t.Basis) > maxBasis {
 		return &PathError{Path: t.Basis[maxBasis], Why: "rsync takes at most " + strconv.Itoa(maxBasis) + " basis directories"}
 	}
-	dirs := t.Basis
-	if t.PartialDir != "" {
-		dirs = append(dirs[:len(dirs):len(dirs)], t.PartialDir)
+	if strings.Contains(t.PartialDir, "/") {
+		return &PathError{Path: t.PartialDir, Why: "rsync's receivers 3.4.0 to 3.4.3 cannot go on with a file that is elsewhere"}
 	}
-	for _, dir := range dirs {
+	for _, dir := range t.Basis {
 		if err := checkDir(t.To, dir); err != nil {
 			return err
 		}

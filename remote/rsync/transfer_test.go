@@ -20,13 +20,13 @@ import (
 	"github.com/dnadesign-maintainers/usr/remote/remotetest"
 )
 
-// bed is a source, a live tree, a fresh stage and a partial directory below a directory with an awkward name.
-type bed struct{ src, live, stage, partial string }
+// bed is a source, a live tree and a fresh stage below a directory with an awkward name.
+type bed struct{ src, live, stage string }
 
 func newBed(t testing.TB) bed {
 	t.Helper()
 	top := filepath.Join(t.TempDir(), "it's a:b")
-	b := bed{filepath.Join(top, "src"), filepath.Join(top, "live"), filepath.Join(top, "stage"), filepath.Join(top, "partial")}
+	b := bed{filepath.Join(top, "src"), filepath.Join(top, "live"), filepath.Join(top, "stage")}
 	for _, dir := range []string{b.src, b.live, b.stage} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
@@ -99,7 +99,7 @@ func TestHostileNames(t *testing.T) {
 			put(t, filepath.Join(b.src, "emptydir/inner"), []byte("x"))
 			told := map[string]int{}
 			tr := ends
-			tr.FromDir, tr.ToDir, tr.Basis, tr.PartialDir = b.src, b.stage, []string{b.live}, b.partial
+			tr.FromDir, tr.ToDir, tr.Basis, tr.PartialDir = b.src, b.stage, []string{b.live}, ".partial"
 			tr.Files = append(names, "emptydir")
 			tr.Done = func(it Item) {
 				told[it.Path]++
@@ -191,7 +191,7 @@ func TestCancelKeepsPartial(t *testing.T) {
 			const size = 24 << 20
 			put(t, filepath.Join(b.src, "sub/big"), noise(size))
 			tr := ends
-			tr.FromDir, tr.ToDir, tr.PartialDir, tr.Files, tr.Bwlimit = b.src, b.stage, b.partial, []string{"sub/big"}, "6m"
+			tr.FromDir, tr.ToDir, tr.PartialDir, tr.Files, tr.Bwlimit = b.src, b.stage, ".partial", []string{"sub/big"}, "6m"
 			ctx, cancel := context.WithCancel(t.Context())
 			var cancelled time.Time
 			tr.Progress = func(n int64) {
@@ -205,12 +205,15 @@ func TestCancelKeepsPartial(t *testing.T) {
 				t.Fatalf("%v after %v", err, took)
 			}
 			noProcessWith(t, b.stage)
-			partial := awaitFile(t, filepath.Join(b.partial, "big"))
+			partial := awaitFile(t, filepath.Join(b.stage, "sub", ".partial", "big"))
 			if partial < size/8 || partial >= size {
 				t.Fatalf("partial file of %d bytes", partial)
 			}
 			tr.ToDir, tr.Bwlimit, tr.Progress = b.stage+"2", "", nil
-			if err := os.Mkdir(tr.ToDir, 0o755); err != nil {
+			if err := os.MkdirAll(tr.ToDir+"/sub", 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(b.stage+"/sub/.partial", tr.ToDir+"/sub/.partial"); err != nil {
 				t.Fatal(err)
 			}
 			stats, err := tr.Run(t.Context())
@@ -253,7 +256,7 @@ func noProcessWith(t *testing.T, text string) {
 func TestLeaderKilled(t *testing.T) {
 	b := newBed(t)
 	put(t, filepath.Join(b.src, "big"), noise(64<<20))
-	tr := Transfer{FromDir: b.src, ToDir: b.stage, PartialDir: b.partial, Files: []string{"big"}, Bwlimit: "4m"}
+	tr := Transfer{FromDir: b.src, ToDir: b.stage, PartialDir: ".partial", Files: []string{"big"}, Bwlimit: "4m"}
 	tr.Progress = func(int64) {
 		out, err := exec.Command("ps", "-e", "-o", "pid=,pgid=,args=").Output()
 		if err != nil {
@@ -280,7 +283,7 @@ func TestStall(t *testing.T) {
 	b := newBed(t)
 	put(t, filepath.Join(b.src, "big"), noise(64<<20))
 	frozen := false
-	tr := Transfer{From: far, FromDir: b.src, ToDir: b.stage, PartialDir: b.partial, Files: []string{"big"}, Bwlimit: "4m", Stall: 2500 * time.Millisecond}
+	tr := Transfer{From: far, FromDir: b.src, ToDir: b.stage, PartialDir: ".partial", Files: []string{"big"}, Bwlimit: "4m", Stall: 2500 * time.Millisecond}
 	tr.Progress = func(int64) {
 		if !frozen {
 			frozen = true

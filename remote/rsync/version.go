@@ -65,8 +65,8 @@ func LocalVersion(ctx context.Context) (Version, error) {
 	}
 	cmd := exec.CommandContext(ctx, program, "--version")
 	cmd.Env = environment(os.Environ())
-	out, err := cmd.Output()
-	if err != nil {
+	out, err := cmd.CombinedOutput() // openrsync speaks on stderr, and fails
+	if err != nil && !strings.Contains(string(out), "openrsync") {
 		return Version{}, fmt.Errorf("cannot run rsync --version: %w", err)
 	}
 	return ParseVersion(string(out))

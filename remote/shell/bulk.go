@@ -11,67 +11,60 @@ import (
 // bulk is the connection to a host that is for transfers alone: like the other one it rides on a master that is there,
 // or makes one.
 type bulk struct {
-	once    stdsync.Once
-	mu      stdsync.Mutex // guards what follows
-	session *Session
-	err     error
+	dialling stdsync.Mutex // held while it is dialled
+	mu       stdsync.Mutex // guards session
+	session  *Session
 }
 
-func (b *bulk) fail(err error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.err = err
-}
+// Far says that rsync reaches the side over a connection.
+func (s *Session) Far() bool { return true }
 
-// Endpoint is how rsync reaches the host, or the transfer host if the target has one: that one is dialled here,
-// and EndpointError says how it went. It waits until the host has answered.
-func (s *Session) Endpoint() remote.Endpoint {
+// Endpoint is how rsync reaches the host, which has answered then, or the transfer host if the target has one: that one is
+// dialled here.
+func (s *Session) Endpoint(ctx context.Context) (remote.Endpoint, error) {
 	if t, other := s.conn.Target().Bulk(); other {
-		return s.bulk.endpoint(t, s.o)
+		return s.bulk.endpoint(ctx, t, s.o)
 	}
-	s.bulk.fail(s.Ready(context.Background()))
-	return s.conn.Endpoint()
+	if err := s.Ready(ctx); err != nil {
+		return remote.Endpoint{}, err
+	}
+	return s.conn.Endpoint(), nil
 }
 
-// EndpointError is why the last Endpoint does not work; nil if nothing is known against it.
-func (s *Session) EndpointError() error {
-	s.bulk.mu.Lock()
-	defer s.bulk.mu.Unlock()
-	return s.bulk.err
+// endpoint connects at first use: a command that moves nothing does not ask for a second authentication.
+func (b *bulk) endpoint(ctx context.Context, t ssh.Target, o Options) (remote.Endpoint, error) {
+	b.dialling.Lock()
+	defer b.dialling.Unlock()
+	if s := b.current(); s != nil {
+		return s.Endpoint(ctx)
+	}
+	o.Lazy = false
+	session, err := Open(ctx, t, o)
+	if err != nil {
+		return remote.Endpoint{}, err
+	}
+	b.mu.Lock()
+	b.session = session
+	b.mu.Unlock()
+	return session.Endpoint(ctx)
 }
 
-// endpoint connects at first use: a command that moves nothing does not ask for a second authentication. rsync says
-// what is wrong with an endpoint that has no connection behind it; err knows better.
-func (b *bulk) endpoint(t ssh.Target, o Options) remote.Endpoint {
-	b.once.Do(func() {
-		o.Lazy = false
-		session, err := Open(context.Background(), t, o)
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.session, b.err = session, err
-	})
+func (b *bulk) current() *Session {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.session == nil {
-		return t.Endpoint()
-	}
-	return b.session.Endpoint()
+	return b.session
 }
 
 // executions are the ssh processes of this connection.
 func (b *bulk) executions() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.session == nil {
-		return 0
+	if s := b.current(); s != nil {
+		return s.Executions()
 	}
-	return b.session.Executions()
+	return 0
 }
 
 func (b *bulk) close() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.session != nil {
-		b.session.Close()
+	if s := b.current(); s != nil {
+		s.Close()
 	}
 }

@@ -110,9 +110,18 @@ func (s *Session) SetDirs(ctx context.Context, dir string, dirs []verify.Entry) 
 	return nil
 }
 
-// Flush makes what is below dir durable.
-func (s *Session) Flush(ctx context.Context, dir string) error {
-	return s.do(ctx, request{verb: "flush", args: []string{dir}}, "flush "+remote.Escape(dir), nil)
+// Flush makes files and directories below dir durable, or without any the whole file system.
+func (s *Session) Flush(ctx context.Context, dir string, paths []string) error {
+	what := "flush " + remote.Escape(dir)
+	if len(paths) == 0 {
+		return s.do(ctx, request{verb: "flush", args: []string{dir}}, what, nil)
+	}
+	for batch := range slices.Chunk(paths, HashBatch) {
+		if err := s.do(ctx, request{verb: "flush", args: []string{dir}, payload: escapeNames(batch)}, what, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Remove deletes a tree strictly below ROOT/.usr-sync. What is not there is deleted.

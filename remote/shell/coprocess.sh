@@ -72,25 +72,32 @@ plainfile() { [ ! -L "$1" ] && { [ ! -e "$1" ] || [ -f "$1" ]; }; }
 # isrun: a name that is given to a run; what else lies among runs is somebody's own.
 isrun() { case $1 in *[!0-9TZ.a-f-]*) return 1;; ????????T??????.??????Z-??????) ;; *) return 1;; esac; }
 readable() { [ -f "$1" ] && [ -r "$1" ] || { ls -- "$1" >/dev/null && cat -- "$1" >/dev/null; exit 1; }; }
-# harden: make names durable; an old sync flushes everything instead.
-harden() { sync -- "$@" 2>/dev/null || sync; }
+# harden: make names durable; an old sync flushes everything instead, as does one that cannot be asked for a directory.
+harden() { said=$(sync -- "$@" 2>&1) || hardened; }
+hardened() { # whether a sync that said $said and failed had lost something
+  case $said in *'Input/output'*|*'No space'*|*quota*|*'Read-only'*) printf '%s\n' "$said" >&2; return 1;; esac
+  sync
+}
 
 # The watchdog: without a sign of life the whole process group goes, and the locks with it.
+stop=
 arm() {
   disarm
+  # A start-up file may have had TERM ignored, which no shell can undo.
+  [ -n "$stop" ] || if [ -z "$(sh -c 'kill -s TERM $$; echo ignored')" ]; then stop=TERM; else stop=USR1; fi
   [ -n "$claim$lock" ] && [ "$patience" -gt 0 ] || return 0
   (
     exec 3>&- 8>&- 9>&-
     before=$! # of the main shell; a signal may come when sleep is there and no variable knows it
     # -9, for a child that is still the shell may have caught a milder signal when it becomes sleep.
-    trap '[ "$!" = "$before" ] || kill -9 $!; exit 0' TERM
+    trap '[ "$!" = "$before" ] || kill -9 $!; exit 0' $stop
     sleep "$patience" &
     wait $!
     kill -9 -$$ || kill -9 $$ $job
   ) </dev/null >/dev/null 2>&1 &
   dog=$!
 }
-disarm() { [ -z "$dog" ] || { kill "$dog"; wait "$dog"; dog=; } 2>/dev/null; }
+disarm() { [ -z "$dog" ] || { kill -s "$stop" "$dog"; wait "$dog"; dog=; } 2>/dev/null; }
 
 # -- locks, in the main shell ---------------------------------------------------------------------------------
 

@@ -153,7 +153,11 @@ do_setdirs() { # dir mode gid
     chgrp "$gid" "$@" 2>/dev/null
     exec chmod "00$mode" "$@"' sh "$2" "$3"
 }
-do_flush() { [ -d "$1" ] || enter "$1"; sync -f -- "$1" 2>/dev/null || sync; }
+do_flush() { # dir; names below it, or none for all of the file system
+  enter "$1"
+  if [ -z "$payload" ]; then said=$(sync -f -- . 2>&1) || hardened
+  else said=$(names | xargs -0 -n 1000 sync -- 2>&1) || hardened; fi
+}
 erase() { # like rm -rf, also through directories without write permission
   rm -rf -- "$@" 2>/dev/null || { find "$@" -type d -exec chmod u+rwx {} \; 2>/dev/null || :; rm -rf -- "$@"; }
 }
@@ -214,7 +218,7 @@ do_stagefile() { # file dir
   [ -d "$2" ] || mkdir -m 700 -- "$2"
 }
 do_promotefile() { # dir name file
-  do_flush "$1"
+  harden "$1/$2"
   mvt "$1/$2" "$3"
   harden "${3%/*}/"
   do_dropfile "$1"

@@ -3,6 +3,7 @@ package shell_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -28,7 +29,7 @@ func TestOneConnection(t *testing.T) {
 	if n := c.Executions(); n != 2 {
 		t.Errorf("%d ssh processes, want ssh -G and the master", n)
 	}
-	e := c.Endpoint()
+	e := endpoint(t, c)
 	if out, err := ride(e, "echo through the master"); out != "through the master\n" {
 		t.Errorf("a rider says %q, %v", out, err)
 	}
@@ -78,7 +79,7 @@ func TestLazy(t *testing.T) {
 	tg := target(s)
 	tg.Options = []string{"HostName=no-such-host.invalid"}
 	c = open(t, tg, shell.Options{Lazy: true})
-	if e := c.Endpoint(); c.EndpointError() == nil {
+	if e, err := c.Endpoint(background); err == nil {
 		t.Errorf("%v has no error", e)
 	}
 	var failed *remote.ConnectError
@@ -141,7 +142,7 @@ func TestUsersMaster(t *testing.T) {
 	if n := s.Authentications(); n != 1 || !c.Conn().Reused() || c.Executions() != 2 {
 		t.Errorf("%d authentications, reused %v, %d processes", n, c.Conn().Reused(), c.Executions())
 	}
-	if out, err := ride(c.Endpoint(), "echo ok"); out != "ok\n" {
+	if out, err := ride(endpoint(t, c), "echo ok"); out != "ok\n" {
 		t.Errorf("%q, %v", out, err)
 	}
 	check(t, c.Close())
@@ -182,7 +183,7 @@ func TestKeptMaster(t *testing.T) {
 	tg := target(s)
 	tg.ControlPersist = 30 * time.Second
 	c := open(t, tg, o)
-	socket := c.Endpoint().Shell[2]
+	socket := endpoint(t, c).Shell[2]
 	if filepath.Dir(socket) != filepath.Join(runtime, "usr") {
 		t.Errorf("kept at %s", socket)
 	}
@@ -209,6 +210,45 @@ func TestKeptMaster(t *testing.T) {
 	}
 }
 
+func endpoint(t *testing.T, c *shell.Session) remote.Endpoint {
+	t.Helper()
+	e, err := c.Endpoint(background)
+	check(t, err)
+	return e
+}
+
+// TestTransferHostUnreachable: it is told as what it is, by its name; and who dials it can be interrupted.
+func TestTransferHostUnreachable(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	defer silent.Close()
+	for _, c := range []struct {
+		port   int
+		reason remote.Reason
+	}{{1, remote.Refused}, {silent.Addr().(*net.TCPAddr).Port, ""}} {
+		s := server(t, remotetest.Options{})
+		config := filepath.Join(t.TempDir(), "config")
+		write(t, config, contents(t, s.ConfigFile())+fmt.Sprintf("Host transfer\n  HostName 127.0.0.1\n  Port %d\n", c.port))
+		tg := target(s)
+		tg.ConfigFile, tg.TransferHost = config, "transfer"
+		session := open(t, tg, shell.Options{})
+		ctx, cancel := context.WithTimeout(background, 300*time.Millisecond)
+		if c.reason != "" {
+			ctx = background
+		}
+		begin := time.Now()
+		_, err := session.Endpoint(ctx)
+		cancel()
+		var failed *remote.ConnectError
+		if c.reason != "" && (!errors.As(err, &failed) || failed.Reason != c.reason || !strings.Contains(err.Error(), "the transfer host transfer of ")) {
+			t.Errorf("%v", err)
+		}
+		if took := time.Since(begin); c.reason == "" && (!errors.Is(err, context.DeadlineExceeded) || took > 2*time.Second) {
+			t.Errorf("%v after %v", err, took)
+		}
+	}
+}
+
 func TestTransferHost(t *testing.T) {
 	control, bulk := server(t, remotetest.Options{}), server(t, remotetest.Options{})
 	text := contents(t, control.ConfigFile()) + strings.ReplaceAll(contents(t, bulk.ConfigFile()), "Host "+remotetest.Alias+"\n", "Host transfer\n")
@@ -220,13 +260,13 @@ func TestTransferHost(t *testing.T) {
 	if bulk.Connections() != 0 {
 		t.Error("connected before there was anything to transfer")
 	}
-	e := c.Endpoint()
+	e := endpoint(t, c)
 	if out, err := ride(e, `echo "${SSH_CONNECTION##* }"`); e.Host != "transfer" || strings.TrimSpace(out) != strconv.Itoa(bulk.Port()) {
 		t.Errorf("%s: %q, %v", e.Host, out, err)
 	}
-	c.Endpoint()
-	if bulk.Authentications() != 1 || control.Authentications() != 1 || c.EndpointError() != nil {
-		t.Errorf("%d, %d authentications, %v", bulk.Authentications(), control.Authentications(), c.EndpointError())
+	endpoint(t, c)
+	if bulk.Authentications() != 1 || control.Authentications() != 1 {
+		t.Errorf("%d, %d authentications", bulk.Authentications(), control.Authentications())
 	}
 	check(t, c.Close())
 	gone(t, bulk)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strings"
 	stdsync "sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +35,7 @@ func (t Target) Bulk() (bulk Target, other bool) {
 	other = t.TransferHost != "" && t.TransferHost != t.Host
 	if other {
 		t.Host = t.TransferHost
+		t.Name = "the transfer host " + t.Host + " of " + t.Name
 	}
 	t.TransferHost = ""
 	return t, other
@@ -42,6 +44,9 @@ func (t Target) Bulk() (bulk Target, other bool) {
 // Endpoint is how rsync reaches the target, but for the connection.
 func (t Target) Endpoint() remote.Endpoint {
 	host := t.Host
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
 	if t.User != "" {
 		host = t.User + "@" + host
 	}
@@ -59,13 +64,14 @@ type Options struct {
 // Conn is the one connection of a command to a host: one authentication, one Line at a time, and a socket that rsync's
 // ssh rides on (Endpoint). Its methods may be called from several goroutines.
 type Conn struct {
-	target   Target
-	o        Options
-	ssh      string // path of the program
-	hostname string // what ssh's configuration makes of the host's name
-	ciphers  string // of a new master; "" leaves them to ssh
-	dir      string // private directory of sockets, "" until it is needed
-	count    atomic.Int64
+	target    Target
+	o         Options
+	ssh       string   // path of the program
+	hostname  string   // what ssh's configuration makes of the host's name
+	ciphers   string   // of a new master; "" leaves them to ssh
+	overrides []string // options against what the user's configuration says that no conversation could be held with
+	dir       string   // private directory of sockets, "" until it is needed
+	count     atomic.Int64
 
 	mu     stdsync.Mutex // guards what follows
 	ways   []way         // not tried yet
@@ -160,7 +166,7 @@ func (c *Conn) Said() string { return c.Current().said.String() }
 func (c *Conn) Endpoint() remote.Endpoint {
 	e := c.target.Endpoint()
 	if l := c.Current(); l != nil {
-		e.Shell = append([]string{c.ssh}, c.target.riderArgs(l.way.socket)...)
+		e.Shell = append([]string{c.ssh}, c.riderArgs(l.way.socket)...)
 	}
 	return e
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	stdsync "sync"
 	"syscall"
@@ -42,9 +43,9 @@ type Line struct {
 // start runs ssh the given way, with a command for the host.
 func (c *Conn) start(w way, command string) (*Line, error) {
 	ask := !w.reuse && (c.o.Interactive || !c.target.BatchMode)
-	args := c.target.riderArgs(w.socket)
+	args := c.riderArgs(w.socket)
 	if !w.reuse {
-		args = c.target.masterArgs(w, ask)
+		args = append(slices.Clone(c.overrides), c.target.masterArgs(w, ask)...)
 		if c.ciphers != "" {
 			args = append(args, "-o", "Ciphers="+c.ciphers)
 		}
@@ -101,6 +102,7 @@ func (l *Line) run() error {
 		return err
 	}
 	l.in, l.raw, l.Out = ours[0], ours[1], bufio.NewReaderSize(ours[1], 64<<10)
+	running.Store(l, nil)
 	go l.wait(ours[2])
 	return nil
 }
@@ -113,6 +115,7 @@ func (l *Line) wait(stderr *os.File) {
 		io.Copy(l.said, stderr)
 	}()
 	l.cmd.Wait()
+	running.Delete(l)
 	stderr.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 	<-read
 	stderr.Close()
@@ -282,7 +285,7 @@ func (a *asides) add(b []byte) {
 			a.over = true
 		}
 		if !a.over && a.w != nil {
-			io.WriteString(a.w, remote.Escape(strings.TrimRight(line, "\r"))+"\n")
+			io.WriteString(a.w, "| "+remote.Escape(strings.TrimRight(line, "\r"))+"\n") // no line of ours looks like that
 		}
 	}
 }

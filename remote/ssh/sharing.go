@@ -115,7 +115,7 @@ func (c *Conn) answers(ctx context.Context, socket string) bool {
 	ctx, cancel := context.WithTimeout(ctx, reuseTimeout)
 	defer cancel()
 	token := rand.Text()
-	cmd := c.command(append(c.target.riderArgs(socket), "--", c.target.Host, "echo "+token), false)
+	cmd := c.command(append(c.riderArgs(socket), "--", c.target.Host, "echo "+token), false)
 	var out strings.Builder
 	cmd.Stdout = &out
 	err := runFor(ctx, cmd, &tail{})
@@ -124,7 +124,7 @@ func (c *Conn) answers(ctx context.Context, socket string) bool {
 
 // control has a master do something; it does not need the network.
 func (c *Conn) control(ctx context.Context, socket, what string) error {
-	args := append([]string{"-O", what}, c.target.riderArgs(socket)...)
+	args := append([]string{"-O", what}, c.riderArgs(socket)...)
 	return runFor(ctx, c.command(append(args, "--", c.target.Host), false), &tail{})
 }
 

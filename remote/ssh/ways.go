@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -50,7 +51,7 @@ func (c *Conn) findWays(ctx context.Context) ([]way, error) {
 // readConfiguration asks ssh what its configuration comes to: where the user's control socket is, "" for nowhere, for
 // c.hostname what an alias means, and for c.ciphers what a new master is to be told.
 func (c *Conn) readConfiguration(ctx context.Context) (socket string, err error) {
-	out, err := c.output(ctx, c.target.questionArgs())
+	out, err := c.output(ctx, append(c.target.questionArgs(), "true")) // with a command, for ForkAfterAuthentication insists on one
 	if err != nil {
 		return "", err
 	}
@@ -62,11 +63,27 @@ func (c *Conn) readConfiguration(ctx context.Context) (socket string, err error)
 			if value != "none" {
 				socket = value
 			}
+		case "stdinnull", "forkafterauthentication", "permitlocalcommand":
+			c.override(name, value, "no")
+		case "sessiontype":
+			c.override(name, value, "default")
 		case "ciphers":
 			c.ciphers = quickCiphers(value, aesInstructions())
 		}
 	}
 	return socket, nil
+}
+
+// override sets an option of the user's configuration anew. ssh has some of them only since 8.7, so none is passed that it
+// does not speak of itself.
+func (c *Conn) override(name, value, want string) {
+	if option := name + "=" + want; value != want && !slices.Contains(c.overrides, option) {
+		c.overrides = append(c.overrides, "-o", option)
+	}
+}
+
+func (c *Conn) riderArgs(socket string) []string {
+	return append(slices.Clone(c.overrides), c.target.riderArgs(socket)...)
 }
 
 // keptSocket is where a master of ours lives that outlives its command: one place for each way of reaching a host.

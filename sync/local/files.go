@@ -79,7 +79,7 @@ func inWritable(dir string, f func() error) error {
 	return errors.Join(err, unix.Chmod(dir, uint32(st.Mode)&0o7777))
 }
 
-// syncDirs makes renames in directories durable. Some file systems cannot, and say EINVAL.
+// syncDirs makes renames in directories durable, or files. Some file systems cannot be asked for it, and say so.
 func syncDirs(dirs ...string) error {
 	for _, dir := range dirs {
 		f, err := os.Open(dir)
@@ -88,7 +88,7 @@ func syncDirs(dirs ...string) error {
 		}
 		err = f.Sync()
 		f.Close()
-		if err != nil && !errors.Is(err, unix.EINVAL) {
+		if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
 			return err
 		}
 	}

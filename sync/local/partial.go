@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 )
 
-// SavePartial puts an unfinished file where rsync looks for partial ones, which is by name alone. A longer one that
+// SavePartial puts an unfinished file where rsync looks for partial ones. A longer one that
 // is there already stays.
 func (s *Side) SavePartial(file, partial, name string) error {
 	if err := os.Mkdir(partial, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {

@@ -40,9 +40,11 @@ func New(name, root string) *Side {
 	return &Side{name: name, root: root, state: filepath.Join(root, remote.StateDir)}
 }
 
-func (s *Side) Name() string              { return s.name }
-func (s *Side) Root() string              { return s.root }
-func (s *Side) Endpoint() remote.Endpoint { return remote.Endpoint{} }
+func (s *Side) Name() string { return s.name }
+func (s *Side) Root() string { return s.root }
+func (s *Side) Far() bool    { return false }
+
+func (s *Side) Endpoint(context.Context) (remote.Endpoint, error) { return remote.Endpoint{}, nil }
 
 func (s *Side) Algorithms(context.Context) ([]string, error) {
 	return []string{verify.BLAKE3, verify.SHA256}, nil

@@ -60,7 +60,7 @@ func (s *Side) claimFile(ctx context.Context, dir string, timeout time.Duration)
 }
 
 func (s *Side) PromoteFile(ctx context.Context, dir, name, file string) error {
-	err := errors.Join(ctx.Err(), flushFS(dir))
+	err := errors.Join(ctx.Err(), syncDirs(filepath.Join(dir, name)))
 	if err == nil {
 		err = os.Rename(filepath.Join(dir, name), file)
 	}

@@ -296,8 +296,19 @@ func setDir(dir string, e verify.Entry) error {
 	return giveDir(path, uint32(e.Mode), e.Gid)
 }
 
-func (s *Side) Flush(ctx context.Context, dir string) error {
-	if err := errors.Join(ctx.Err(), flushFS(dir)); err != nil {
+func (s *Side) Flush(ctx context.Context, dir string, paths []string) error {
+	err := ctx.Err()
+	if len(paths) == 0 && err == nil {
+		err = flushFS(dir)
+	}
+	for _, path := range paths {
+		err = errors.Join(err, ctx.Err())
+		if err != nil {
+			break
+		}
+		err = syncDirs(filepath.Join(dir, path))
+	}
+	if err != nil {
 		return fmt.Errorf("cannot flush %s: %w", dir, err)
 	}
 	return nil

@@ -1,0 +1,32 @@
+package ssh
+
+import (
+	stdsync "sync"
+	"syscall"
+	"time"
+)
+
+// running are the lines whose ssh has not ended.
+var running stdsync.Map // *Line to nothing
+
+// Abandon ends every ssh of a conversation, for a program that is about to end where it stands: it would stay behind in
+// its process group. A master that is kept is another process by then, and stays.
+func Abandon() {
+	signal := func(s syscall.Signal) {
+		running.Range(func(l, _ any) bool {
+			l.(*Line).cmd.Process.Signal(s)
+			return true
+		})
+	}
+	signal(syscall.SIGTERM) // lets ssh restore a terminal, and remove its socket
+	deadline := time.After(500 * time.Millisecond)
+	running.Range(func(l, _ any) bool {
+		select {
+		case <-l.(*Line).done:
+		case <-deadline:
+			signal(syscall.SIGKILL)
+			return false
+		}
+		return true
+	})
+}
