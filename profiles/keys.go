@@ -40,6 +40,7 @@ var keys = []key{
 	{name: "bwlimit", field: func(r *Remote) any { return &r.Bwlimit }, check: isRate, number: true},
 	{name: "streams", field: func(r *Remote) any { return &r.Streams }, min: 1, max: maxNumber},
 	{name: "keep_generations", field: func(r *Remote) any { return &r.KeepGenerations }, max: maxNumber},
+	{name: "rebuildable", field: func(r *Remote) any { return &r.Rebuildable }, check: isPattern},
 	{name: "lock_timeout", field: func(r *Remote) any { return &r.LockTimeout }},
 	{name: "control_persist", field: func(r *Remote) any { return &r.ControlPersist }},
 	{name: "ignore", field: func(r *Remote) any { return &r.Ignore }, check: isPattern},

@@ -18,6 +18,7 @@ type Preset struct {
 	BaseDirHint  string   `yaml:"base_dir_hint"` // to show, not to take
 	Notes        []string `yaml:"notes"`         // one paragraph each
 	SSHLines     []string `yaml:"ssh_config"`    // see SSHConfig
+	Rebuildable  []string `yaml:"rebuildable"`
 }
 
 //go:embed presets.yaml
@@ -51,7 +52,7 @@ func FindPreset(name string) (Preset, error) {
 // TransferNode: without one the host stays what it is.
 func (p Preset) Remote(transferNode bool) Remote {
 	r := Default(p.Name)
-	r.Host = p.Host
+	r.Host, r.Rebuildable = p.Host, slices.Clone(p.Rebuildable)
 	if transferNode && p.TransferNode != "" {
 		r.Host = p.TransferNode
 	}

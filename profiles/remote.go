@@ -39,6 +39,7 @@ type Remote struct {
 	LockTimeout     time.Duration
 	ControlPersist  time.Duration // 0: the connection is closed at the end
 	Ignore          []string
+	Rebuildable     []string
 }
 
 // Default returns a remote with the defaults of the file format, without

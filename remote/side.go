@@ -42,6 +42,7 @@ type Survey struct {
 	FreeInodes int64           // -1 unknown (some file systems have no limit)
 	Now        int64           // the side's clock in ns before the listing began; coarse clocks round down
 	Listing    string          // stands for the listing, change times and all; "" if the side does not tell
+	Registry   string          // verify.RegistrySum of the root, where no listing was known before
 	Same       bool            // the listing is the known one, and Entries is empty
 }
 
@@ -148,8 +149,19 @@ type Generation struct {
 // Dataset is a row of `usr datasets`.
 type Dataset struct {
 	ID       string
-	Bytes    int64 // of all files of the dataset
+	Bytes    int64 // of all files of the dataset that are synchronized
 	Files    int
 	Mtime    int64  // of records.parquet, ns
 	LastLine string // last complete line of .events.log, "" if none
+}
+
+// Count counts the files of a listing, in order of path, that are synchronized.
+func (d *Dataset) Count(classes *verify.Classifier, listing verify.Manifest) {
+	classes.Classify(listing)
+	for i := range listing {
+		if e := &listing[i]; e.Kind == verify.File && e.Class.Synced() {
+			d.Files++
+			d.Bytes += e.Size
+		}
+	}
 }

@@ -58,6 +58,7 @@ func describes(b *history.Base, snap *snapshot) bool {
 // before recorded of them.
 func nextBase(run string, p *plan, after verify.Manifest) *history.Base {
 	m := p.how.modes
+	after = p.common(after)
 	next := &history.Base{Place: p.remote.survey.Place, Run: run, Direction: p.direction}
 	for _, c := range synced {
 		if m.inScope(c) || p.base.Covers(c) {
@@ -83,6 +84,22 @@ func nextBase(run string, p *plan, after verify.Manifest) *history.Base {
 	}
 	sorted(next.Files)
 	return next
+}
+
+// common is what the sides have in common: of files that were left as they are, what was common before.
+func (p *plan) common(after verify.Manifest) verify.Manifest {
+	if len(p.left) == 0 {
+		return after
+	}
+	after = slices.DeleteFunc(slices.Clone(after), func(e verify.Entry) bool { return slices.Contains(p.left, e.Path) })
+	for _, path := range p.left {
+		if p.base == nil {
+			break
+		} else if was := p.base.Files.Find(path); was != nil {
+			after = append(after, *was)
+		}
+	}
+	return sorted(after)
 }
 
 // pendNext writes the common base of a pull or push down, to hold once it is promoted.

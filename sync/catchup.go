@@ -9,6 +9,9 @@ import (
 // maxRounds is how often a source that moves under the lock is caught up with.
 const maxRounds = 5
 
+// lightRounds is how often one is caught up with that can be rebuilt.
+const lightRounds = 3
+
 // catchUp takes the locks and brings what moved since the pre-copy, until the stage holds exactly what the plan
 // expects. The plan that it returns was made under the locks; listed is the whole of the stage, where that was listed
 // on the way and has not changed since.
@@ -37,8 +40,12 @@ func (st *stage) catchUp(ctx context.Context, d deed, l *locks, agreed *consent)
 			continue // the destination appeared meanwhile
 		case len(lacking) == 0:
 			return p, listed, nil
+		case round >= lightRounds && p.allLight(lacking):
+			p.leave(pathsOf(entriesOf(lacking)))
+			st.sayLeft(p)
+			return p, nil, nil
 		case round == maxRounds:
-			return nil, nil, &MismatchError{Paths: pathsOf(entriesOf(lacking)), Moving: true}
+			return nil, nil, &MismatchError{Paths: pathsOf(entriesOf(lacking)), Moving: true, Databases: p.databases(lacking)}
 		}
 		if err := st.bring(ctx, p, lacking); err != nil {
 			return nil, nil, err

@@ -22,7 +22,7 @@ func (p *Pair) Datasets(ctx context.Context, ofRemote bool) ([]Dataset, error) {
 	if ofRemote {
 		s = p.remote
 	}
-	found, err := s.Datasets(ctx)
+	found, err := s.Datasets(ctx, p.classes)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +49,7 @@ func (p *Pair) IDs(ctx context.Context, ofRemote bool) ([]string, error) {
 	if ofRemote {
 		s = p.remote
 	}
-	found, err := s.Datasets(ctx)
+	found, err := s.Datasets(ctx, nil)
 	ids := make([]string, len(found))
 	for i, d := range found {
 		ids[i] = d.ID

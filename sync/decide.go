@@ -34,6 +34,7 @@ func (c *command) compare(ctx context.Context, v view, d Direction) (p *plan, er
 		}
 		p = planCopy(v, towards(d, h.standing.Relation), h.standing)
 		p.base = h.base
+		p.leaveRebuilt()
 		c.fallBack(ctx, p)
 		return nil
 	})
@@ -56,7 +57,7 @@ func (c *command) standing(ctx context.Context, v view) (h compared, err error) 
 	if h.logs, err = c.logOrder(ctx, v); err != nil {
 		return h, err
 	}
-	h.standing = history.Relate(v.local.files, v.remote.files, h.base, h.logs, v.how.modes.levels(), v.how.modes.inScope)
+	h.standing = history.Relate(v.local.files, v.remote.files, h.base, h.logs, v.how.modes.levels(), v.how.modes.inScope, v.how.light)
 	return h, nil
 }
 

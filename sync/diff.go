@@ -42,6 +42,7 @@ func (c *command) show(ctx context.Context, action string, read func(view) error
 	if !v.local.present() && !v.remote.present() {
 		return nil, &MissingError{Side: "either side", Path: c.id, NoPrimary: v.local.survey.Exists || v.remote.survey.Exists}
 	}
+	c.warnOfRegistries(v)
 	if err := read(v); err != nil {
 		return nil, err
 	}

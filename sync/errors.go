@@ -67,9 +67,14 @@ func (e *HistoryError) Error() string {
 type MismatchError struct {
 	Paths  []string
 	Moving bool // the source changed faster than it could be copied
+
+	Databases []string // of SQLite, among the paths
 }
 
 func (e *MismatchError) Error() string {
+	if len(e.Databases) > 0 {
+		return "cannot catch up with the source: a database is being written to: " + list(e.Databases)
+	}
 	if e.Moving {
 		return "cannot catch up with the source: it keeps changing: " + list(e.Paths)
 	}

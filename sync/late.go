@@ -86,6 +86,10 @@ func (t *proven) lateChanges(ctx context.Context, run string) (l late, err error
 		case o.Kind != verify.File || carried[o.Path]:
 		case o.Path == eventsPath && !p.how.modes.Force && (was == nil || o.Size > was.Size):
 			log = &o
+		case was == nil && p.orphans(o.Path):
+			if !strings.HasSuffix(o.Path, "-shm") {
+				l.clashes = append(l.clashes, o.Path)
+			}
 		case was == nil && path.Base(o.Path) != lockFile:
 			l.added = append(l.added, o.Path)
 		case was == nil || (o.Size == was.Size && o.Mtime == was.Mtime && (verify.Unique(was.Mtime, p.dst.survey.Now) || !replaced(&o, was))):

@@ -57,7 +57,12 @@ func (v view) ends(d Direction) (src, dst *snapshot) {
 type method struct {
 	algorithm string // "" if a host has no hash tool
 	modes     Modes  // as they were asked for, with "auto" resolved
+
+	rebuildable func(path string) bool // of the profile; nil for none
 }
+
+// light reports whether a file is one that a program can make again: to have changed is no history.
+func (m method) light(path string) bool { return m.rebuildable != nil && m.rebuildable(path) }
 
 // look reads both sides at once. Digests that are known from before are kept where they still speak for their files;
 // at the first look, which has no before, the cache vouches for some. The hash is chosen behind the first listing: the
@@ -92,7 +97,7 @@ func together(a, b func() error) error {
 // method resolves the mode "auto": by hash, or where a host has no hash tool by Parquet footers and sizes, with a
 // warning.
 func (c *command) method(ctx context.Context) (method, error) {
-	how := method{modes: c.asked}
+	how := method{modes: c.asked, rebuildable: c.classes.Rebuildable}
 	auto := how.modes.Primary == Auto
 	if auto {
 		how.modes.Primary = ByHash
@@ -145,9 +150,9 @@ func listTree(ctx context.Context, s side, dir string) (verify.Manifest, error) 
 
 // sort parts the entries of a listing by what becomes of them. The files keep the room of the listing.
 func (s *snapshot) sort(listing verify.Manifest, classes *verify.Classifier) {
+	classes.Classify(listing)
 	s.files = listing[:0]
 	for _, e := range listing {
-		e.Class = classes.Class(e.Path)
 		s.add(e)
 	}
 }
@@ -160,7 +165,7 @@ func (s *snapshot) shows(e *verify.Entry) bool {
 
 func (s *snapshot) add(e verify.Entry) {
 	switch {
-	case e.Kind != verify.File && (e.Path == lockFile || e.Path == ".events.lock"): // whoever locks it would follow it
+	case e.Kind != verify.File && (e.Path == lockFile || e.Path == ".events.lock" || e.Path == ".usr.transfer.lock"): // whoever locks it would follow it
 		s.planted = append(s.planted, e.Path+" ("+kindName(e.Kind)+")")
 	case !e.Class.Synced():
 		s.carry = append(s.carry, e.Path)

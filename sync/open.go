@@ -45,6 +45,9 @@ func Open(ctx context.Context, o Options, profile *profiles.Remote, reach Reach)
 		return nil, err
 	}
 	classes, err := verify.NewClassifier(o.Ignore)
+	if err == nil {
+		classes, err = classes.WithRebuildable(o.Rebuildable)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -53,6 +56,10 @@ func Open(ctx context.Context, o Options, profile *profiles.Remote, reach Reach)
 		localRsync: onceRsync(), executions: &atomic.Int64{}}
 	if profile == nil {
 		return p, nil
+	}
+	p.login = profile.Host
+	if profile.User != "" && profile.Host != "" {
+		p.login = profile.User + "@" + profile.Host
 	}
 	p.remote, err = p.reach(ctx, *profile, reach)
 	// Nobody is asked again in the middle of a transfer.
@@ -86,7 +93,7 @@ func (o Options) withDefaults(profile *profiles.Remote) (Options, error) {
 	}
 	if profile != nil {
 		o.Ignore, o.KeepGenerations, o.LockTimeout = profile.Ignore, profile.KeepGenerations, profile.LockTimeout
-		o.Bwlimit, o.Streams = profile.Bwlimit, profile.Streams
+		o.Bwlimit, o.Streams, o.Rebuildable = profile.Bwlimit, profile.Streams, profile.Rebuildable
 	}
 	return o, nil
 }

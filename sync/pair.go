@@ -15,6 +15,7 @@ import (
 // A Pair serves one goroutine.
 type Pair struct {
 	local, remote side
+	login         string                              // the remote's host as the profile has it; "" is this host
 	dial          func(context.Context) (side, error) // reaches the remote anew after the line was lost
 	o             Options
 	classes       *verify.Classifier
@@ -28,6 +29,7 @@ type Options struct {
 	Root            string // local USR root, absolute
 	Observe         Observer
 	Ignore          []string // further patterns of files that are not data
+	Rebuildable     []string // patterns of files that programs can make again
 	KeepGenerations int
 	LockTimeout     time.Duration
 	RetryPauses     []time.Duration // before a lost line is dialled again, one each; nil for the usual ones

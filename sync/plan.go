@@ -50,8 +50,9 @@ type plan struct {
 	newDirs   []string      // directories of the source that no incoming file makes and the destination lacks
 	keptDirs  []string      // directories of the destination that stay
 	changes   []Change
-	merged    *merged // what becomes of both sides, where they are merged
-	spent     string  // run of the generation that the new tree is: it goes once that is live
+	merged    *merged  // what becomes of both sides, where they are merged
+	spent     string   // run of the generation that the new tree is: it goes once that is live
+	left      []string // paths of rebuildable files that stay as they are, though the source has others
 }
 
 // planCopy makes the destination equal to the source within the scope of the modes.
@@ -76,14 +77,78 @@ func (p *plan) compare(origin origin) {
 		case d == nil:
 			p.add(s, origin)
 			p.change(s, Added)
-		case levels.Compare(s, d) == verify.Same:
+		case levels.Compare(s, d) == verify.Same && timely(s, d):
 			p.add(d, keep)
+		case levels.Compare(s, d) == verify.Same: // no change, but the time comes along
+			p.add(s, origin)
 		default:
 			p.add(s, origin)
 			p.change(s, Modified)
 		}
 	})
+	p.joinUnits(origin)
 	p.directories(m)
+}
+
+// timely reports whether the time of a file is right as well, where programs go by it: meta.md is edited by hand, and the
+// earlier tool holds its times against each other.
+func timely(s, d *verify.Entry) bool { return s.Class != verify.Meta || s.Mtime == d.Mtime }
+
+// joinUnits has a database and what SQLite keeps beside it come from the source together. A part that stays would be the
+// very file that programs have open with the other part, which is replaced, and they would go on writing to it.
+func (p *plan) joinUnits(origin origin) {
+	for _, ch := range p.changes {
+		for _, path := range verify.Unit(verify.Database(ch.Path)) {
+			it, s := p.find(path), p.src.files.Find(path)
+			if it != nil && s != nil && it.origin == keep && p.how.modes.inScope(s.Class) {
+				it.Entry, it.origin = s, origin
+			}
+		}
+	}
+}
+
+// leaveRebuilt has a push leave alone what the destination has rebuilt since the common base, as far as that is known:
+// a program there may be at work on it, and would believe an older one.
+func (p *plan) leaveRebuilt() {
+	if p.direction != Push || p.how.modes.Force {
+		return
+	}
+	var theirs []string
+	levels := p.how.modes.levels()
+	for _, ch := range p.changes {
+		if !p.how.light(ch.Path) {
+			continue
+		}
+		d := p.dst.files.Find(ch.Path)
+		covered := p.base.Covers(ch.Class)
+		if covered && p.base.Moved(d, ch.Path, levels) || !covered && d != nil {
+			theirs = append(theirs, ch.Path)
+		}
+	}
+	p.leave(theirs)
+}
+
+// leave lets files of the destination stand as they are, and with a database all that belongs to it.
+func (p *plan) leave(paths []string) {
+	units := map[string]bool{}
+	for _, path := range paths {
+		for _, part := range verify.Unit(verify.Database(path)) {
+			units[part] = true
+		}
+	}
+	if len(units) == 0 {
+		return
+	}
+	p.items = slices.DeleteFunc(p.items, func(it item) bool { return units[it.Path] })
+	p.changes = slices.DeleteFunc(slices.Clone(p.changes), func(ch Change) bool { return units[ch.Path] })
+	for path := range units {
+		if d := p.dst.files.Find(path); d != nil {
+			p.add(d, keep)
+		}
+		p.left = append(p.left, path)
+	}
+	slices.SortFunc(p.items, func(a, b item) int { return strings.Compare(a.Path, b.Path) })
+	slices.Sort(p.left)
 }
 
 func (p *plan) add(e *verify.Entry, o origin) { p.items = append(p.items, item{Entry: e, origin: o}) }
@@ -270,10 +335,34 @@ func (p *plan) overwrites() error {
 	default:
 		return nil
 	}
+	if len(theirs)+len(h.Clash) == 0 { // but for what can be rebuilt
+		return nil
+	}
 	if len(damaged) > 0 && subset(theirs, damaged) && subset(h.Clash, damaged) {
 		return nil
 	}
 	return &HistoryError{Relation: relation, Direction: p.direction, Side: p.dst.side.Name(), Conflicting: h.Clash, Disjoint: theirs}
+}
+
+// carried lists the runtime and ignored files that are linked into the new tree. The earlier tool's lock is not: the side
+// keeps it in live under its one name.
+func (p *plan) carried() (paths []string) {
+	for _, path := range p.dst.carry {
+		if path != ".usr.transfer.lock" && !p.orphans(path) {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+// orphans reports whether the plan replaces or removes the database that a file of the destination belongs to. Beside
+// another one SQLite would take it for true.
+func (p *plan) orphans(path string) bool {
+	db := verify.Database(path)
+	if it := p.find(db); it != nil {
+		return db != path && it.origin != keep
+	}
+	return db != path && p.dst.files.Find(db) != nil
 }
 
 // blocking lists what has to stay at the destination and lies in a directory whose place a file is to take.

@@ -51,7 +51,7 @@ func (c *command) promote(ctx context.Context, d deed, claim *claim, l *locks, t
 		}
 		held, err := claim.dst.Promote(ctx, remote.Promotion{Key: c.key, Run: t.run, Live: t.plan.dst.survey.Live,
 			InPlace: t.inPlace, Changes: t.plan.records(), Dirs: t.plan.dirRecords(),
-			Carry: t.plan.dst.carry, Keep: true, Info: string(line), LogSize: t.logSize(), LockTimeout: c.lockTimeout()})
+			Carry: t.plan.carried(), Keep: true, Info: string(line), LogSize: t.logSize(), LockTimeout: c.lockTimeout()})
 		c.cost.eventsHeld = max(c.cost.eventsHeld, held)
 		return crossDevice(t.plan, err)
 	})

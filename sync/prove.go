@@ -159,6 +159,7 @@ func (c *proof) look(f verify.Entry) {
 	}
 	switch {
 	case found && (incoming || !c.t.inPlace) && f.Kind == verify.File && untouched(&f, &c.t.files[i]) && (!incoming || f.Ctime == c.t.files[i].Ctime):
+	case found && !incoming && f.Ino == c.t.files[i].Ino && p.how.light(f.Path): // a program is at work on it, as it may be
 	case !incoming && !c.t.inPlace && p.dst.files.Find(f.Path) != nil:
 		c.moved = append(c.moved, f.Path)
 	default:

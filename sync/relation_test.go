@@ -69,7 +69,7 @@ func TestRelateWithoutBase(t *testing.T) {
 	} {
 		log := map[history.LogOrder][2]string{history.LogsEqual: {"ab", "ab"}, history.LogsLocalShorter: {"a", "ab"}, history.LogsRemoteShorter: {"ab", "a"}, history.LogsForked: {"ab", "ac"}}[c.logs]
 		v := view{local: treeOf(t, "records.parquet=1 .events.log="+log[0]+" "+c.local), remote: treeOf(t, "records.parquet=1 .events.log="+log[1]+" "+c.remote)}
-		h := history.Relate(v.local.files, v.remote.files, c.base, c.logs, m.levels(), m.inScope)
+		h := history.Relate(v.local.files, v.remote.files, c.base, c.logs, m.levels(), m.inScope, method{}.light)
 		v.how.modes = m
 		pull, push := planCopy(v, Pull, h).allowed(), planCopy(v, Push, h).allowed()
 		if h.Relation != c.want || (pull == nil) != c.pull || (push == nil) != c.push {
@@ -83,7 +83,7 @@ func TestRelateStub(t *testing.T) {
 	m := Modes{Primary: ByHash, Sidecars: true, ContentHashes: true}
 	v := view{local: treeOf(t, "_derived/mine=1 meta.md=1"), remote: treeOf(t, "records.parquet=1 meta.md=2")}
 	for b, want := range map[*history.Base]bool{nil: false, {Classes: synced, Files: v.local.files}: true} {
-		h := history.Relate(v.local.files, v.remote.files, b, history.LogsEqual, m.levels(), m.inScope)
+		h := history.Relate(v.local.files, v.remote.files, b, history.LogsEqual, m.levels(), m.inScope, method{}.light)
 		v.how.modes = m
 		if err := planCopy(v, Pull, h).allowed(); h.Relation != RemoteOnly || (err == nil) != want {
 			t.Errorf("base %v: %s, %v", b, h.Relation, err)

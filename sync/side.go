@@ -81,12 +81,14 @@ type side interface {
 	// Settle drops the journal of a promotion and, oldest first, the generations beyond keep. The spared ones stay and
 	// are not counted.
 	Settle(ctx context.Context, key string, keep int, spared ...string) error
+	// SetTime gives a file of live a modification time (ns), unless it is no longer what was listed.
+	SetTime(ctx context.Context, live string, listed verify.Entry, mtime int64) error
 	// Remove deletes a tree below S and nothing outside of it.
 	Remove(ctx context.Context, dir string) error
 	// Generations lists the kept trees of a dataset, newest first.
 	Generations(ctx context.Context, key string) ([]remote.Generation, error)
-	// Datasets lists what the root holds.
-	Datasets(ctx context.Context) ([]remote.Dataset, error)
+	// Datasets lists what the root holds. Files are counted by their classes; nil is for who needs none counted.
+	Datasets(ctx context.Context, classes *verify.Classifier) ([]remote.Dataset, error)
 	// Close releases everything.
 	Close() error
 

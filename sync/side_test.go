@@ -247,14 +247,24 @@ var surveyBehaviours = []behaviour{
 			d.write(filepath.Join(d.root, no, "records.parquet"), "x")
 		}
 		d.write(d.root+"/flat/records.parquet", "x")
-		all, err := d.s.Datasets(d.Context())
+		for _, none := range []string{".usr.lock", "_derived/infer/.sidecar.lock", "a/.usr.lease.x/owner", "a/ids.sqlite-shm", "a/ids.sqlite-wal",
+			"a/odd-shm", ".DS_Store", "a/x.tmp", "_artifacts/old/deep/x"} {
+			d.write(filepath.Join(d.live, none), "")
+		}
+		d.write(d.live+"/a/ids.sqlite", "1")
+		d.write(d.live+"/a/odd", "1")
+		d.write(d.live+"/a/line\nbreak", "1")
+		d.write(d.live+"/a/lone-shm", "1")
+		classes, err := verify.NewClassifier([]string{"*.tmp", "_artifacts/old"})
+		d.must(err)
+		all, err := d.s.Datasets(d.Context(), classes)
 		d.must(err)
 		var ids []string
 		for _, i := range all {
 			ids = append(ids, i.ID)
 			var st unix.Stat_t
 			d.must(unix.Stat(d.live+"/records.parquet", &st))
-			if i.ID == d.id && (i.Bytes != 23 || i.Files != 3 || i.LastLine != "last" || i.Mtime != st.Mtim.Nano()) {
+			if i.ID == d.id && (i.Bytes != 27 || i.Files != 7 || i.LastLine != "last" || i.Mtime != st.Mtim.Nano()) {
 				d.Errorf("%+v", i)
 			}
 		}

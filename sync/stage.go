@@ -271,6 +271,9 @@ func (st *stage) wrong(ctx context.Context, p *plan, lacking []*item, before *sn
 	levels := p.how.modes.levels()
 	var suspects []*item
 	for _, it := range lacking {
+		if p.how.light(it.Path) {
+			continue
+		}
 		known := levels[it.Class] == verify.Stat || it.Digest.Known() // else it moved while it was read
 		if known && st.files.Find(it.Path) != nil && before.shows(it.Entry) {
 			suspects = append(suspects, it)

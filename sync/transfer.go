@@ -69,6 +69,9 @@ func (c *command) attempt(ctx context.Context, d deed, left *legacy) (*Report, e
 	if err != nil {
 		return nil, err
 	}
+	if d.action != "undo" {
+		c.warnOfRegistries(seen)
+	}
 	plan, err := c.decideRoomy(ctx, d, seen)
 	if err != nil {
 		return nil, err
@@ -81,6 +84,7 @@ func (c *command) attempt(ctx context.Context, d deed, left *legacy) (*Report, e
 		c.remember(plan.view)
 		return preview, err
 	}
+	c.sayLeft(plan)
 	if left.agreed, err = c.agree(preview, left.agreed); err != nil {
 		return nil, err
 	}
@@ -186,6 +190,7 @@ func (c *command) equal(ctx context.Context, d deed, p *plan) (*Report, error) {
 		return nil, err
 	}
 	c.remember(p.view)
+	c.bringTimes(ctx, p)
 	if err := c.recordEqual(ctx, p); err != nil {
 		return nil, err
 	}

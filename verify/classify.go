@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 
@@ -19,16 +18,23 @@ const (
 )
 
 // Classifier sorts the paths of a dataset into classes. It does not change once made; many may use it at once.
-type Classifier struct {
+type Classifier struct{ ignore, rebuildable patterns }
+
+// patterns are those of one key of a profile.
+type patterns struct {
 	names []func(name string) bool // tried on every path component
 	paths []string                 // doublestar patterns, tried on the whole path
 }
 
-// PatternError says which ignore pattern cannot be used, and why.
-type PatternError struct{ Pattern, Why string }
+// PatternError says which pattern of the profile cannot be used, and why.
+type PatternError struct {
+	Key     string // of the profile: "ignore" or "rebuildable"
+	Pattern string
+	Why     string
+}
 
 func (e *PatternError) Error() string {
-	return "cannot use ignore pattern " + strconv.Quote(e.Pattern) + ": " + e.Why
+	return "cannot use " + e.Key + " pattern " + strconv.Quote(e.Pattern) + ": " + e.Why
 }
 
 // NewClassifier makes a classifier with ignore patterns beside the built-in ones. A pattern without a slash is
@@ -37,29 +43,38 @@ func (e *PatternError) Error() string {
 // a shell, ** spans directories. A trailing slash is dropped: files and directories are not told apart. Errors are
 // *PatternError; a pattern that would ignore the primary or the event log is one, since no dataset would be left.
 func NewClassifier(ignore []string) (*Classifier, error) {
-	c := &Classifier{}
-	for _, pattern := range ignore {
-		if why := c.add(pattern); why != "" {
-			return nil, &PatternError{Pattern: pattern, Why: why}
-		}
-	}
-	return c, nil
+	of, err := compile("ignore", "ignore", ignore)
+	return &Classifier{ignore: of}, err
 }
 
-func (c *Classifier) add(pattern string) (why string) {
-	if why := c.compile(pattern); why != "" {
-		return why
-	}
-	for _, needed := range []string{primaryName, eventsName} {
-		if c.ignored(needed) {
-			return "it would ignore " + needed
-		}
-	}
-	return ""
+// WithRebuildable makes a classifier that knows files that a program can make again, by patterns as those that are
+// ignored.
+func (c *Classifier) WithRebuildable(rebuildable []string) (*Classifier, error) {
+	of, err := compile("rebuildable", "make light of", rebuildable)
+	return &Classifier{ignore: c.ignore, rebuildable: of}, err
 }
 
-// compile takes one more pattern.
-func (c *Classifier) compile(pattern string) (why string) {
+// Rebuildable reports whether a file is one that a program can make again. What SQLite keeps beside such a database is.
+func (c *Classifier) Rebuildable(path string) bool {
+	return c.rebuildable.match(path) || c.rebuildable.match(Database(path))
+}
+
+func compile(key, verb string, texts []string) (of patterns, err error) {
+	for _, pattern := range texts {
+		why := of.add(pattern)
+		for _, needed := range []string{primaryName, eventsName} {
+			if why == "" && of.match(needed) {
+				why = "it would " + verb + " " + needed
+			}
+		}
+		if why != "" {
+			return of, &PatternError{Key: key, Pattern: pattern, Why: why}
+		}
+	}
+	return of, nil
+}
+
+func (c *patterns) add(pattern string) (why string) {
 	body := strings.TrimRight(pattern, "/")
 	anchored := strings.Contains(body, "/")
 	body = strings.TrimPrefix(body, "/")
@@ -109,13 +124,13 @@ func compileName(pattern string) func(string) bool {
 // Class gives the class of a path relative to the dataset, slash-separated. Given a directory it is the class
 // of the files that it is there for: that of _derived and of all directories below it is Derived.
 func (c *Classifier) Class(path string) Class {
-	top, _, nested := strings.Cut(path, "/")
-	if runtimeName(top) {
+	if inUse(path) {
 		return Runtime
 	}
-	if c.ignored(path) {
+	if dropped(path) || c.ignore.match(path) {
 		return Ignored
 	}
+	top, _, nested := strings.Cut(path, "/")
 	switch {
 	case top == derivedName:
 		return Derived
@@ -133,35 +148,49 @@ func (c *Classifier) Class(path string) Class {
 	return Auxiliary
 }
 
-func runtimeName(top string) bool {
-	switch top {
-	case ".usr.lock", ".events.lock", ".usr.transfer.lock":
-		return true
+// inUse recognizes the locks and leases of running programs, wherever they are.
+func inUse(path string) bool {
+	for name := range strings.SplitSeq(path, "/") {
+		switch name {
+		case ".usr.lock", ".events.lock", ".usr.transfer.lock", ".sidecar.lock":
+			return true
+		}
+		if strings.HasPrefix(name, leasePrefix) {
+			return true
+		}
 	}
-	return strings.HasPrefix(top, leasePrefix)
+	return sharedMemory(path)
 }
 
-// ignored reports whether a path is one that hosts drop, or that a pattern means.
-func (c *Classifier) ignored(path string) bool {
-	return anyName(path, droppedByHost) || c.matches(path)
-}
-
-// matches reports whether a pattern means the path or a directory above it.
-func (c *Classifier) matches(path string) bool {
-	named := func(name string) bool {
-		return slices.ContainsFunc(c.names, func(match func(string) bool) bool { return match(name) })
-	}
-	return anyName(path, named) || slices.ContainsFunc(c.paths, func(pattern string) bool {
-		return doublestar.MatchUnvalidated(pattern, path)
-	})
-}
-
-// anyName reports whether a component of a path is such a name.
-func anyName(path string, such func(string) bool) bool {
+func (c *patterns) match(path string) bool {
 	for rest, more := path, true; more; {
 		var name string
 		name, rest, more = strings.Cut(rest, "/")
-		if such(name) {
+		if c.matchName(name) {
+			return true
+		}
+	}
+	for _, pattern := range c.paths {
+		if doublestar.MatchUnvalidated(pattern, path) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *patterns) matchName(name string) bool {
+	for _, match := range c.names {
+		if match(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// dropped reports whether a path leads to or through what hosts drop.
+func dropped(path string) bool {
+	for name := range strings.SplitSeq(path, "/") {
+		if droppedByHost(name) {
 			return true
 		}
 	}

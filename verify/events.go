@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// maxEvent is more than any writer puts into one event; it bounds what a damaged log can make us hold.
-const maxEvent = 16 << 20
+// maxEvent is how long a line may be, its newline included: the readers of event logs fail on a longer one.
+const maxEvent = 1 << 20
 
 // EventError says which line of an event log is not an event.
 type EventError struct {
@@ -56,10 +56,10 @@ func readEvent(in *bufio.Reader, held []byte) ([]byte, error) {
 
 func refuseEvent(line []byte, err error) (why string) {
 	switch {
+	case len(line) > maxEvent:
+		return "it is longer than 1 MiB, which readers of the log cannot take"
 	case err == io.EOF:
 		return "the last line is not complete"
-	case err != nil:
-		return "the line is too long"
 	case !utf8.Valid(line):
 		return "it is not UTF-8"
 	case !bytes.HasPrefix(bytes.TrimLeft(line, " \t"), []byte("{")) || !json.Valid(line):

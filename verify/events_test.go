@@ -10,7 +10,7 @@ import (
 func TestCheckEvents(t *testing.T) {
 	long := `{"x":"` + strings.Repeat("y", 300_000) + "\"}\n"
 	for text, lines := range map[string]int64{
-		"": 0, "{}\n": 1, "{\"a\":\"…\\u0000\"}\r\n { \"b\" : [1] } \n": 2, long + long: 2,
+		"": 0, "{}\n": 1, exact(maxEvent) + "{}\n": 2, "{\"a\":\"…\\u0000\"}\r\n { \"b\" : [1] } \n": 2, long + long: 2,
 	} {
 		if n, err := CheckEvents(strings.NewReader(text)); err != nil || n != lines {
 			t.Errorf("%.40q: %d lines, %v", text, n, err)
@@ -28,7 +28,8 @@ func TestCheckEvents(t *testing.T) {
 		"{\"a\":\"\n\"}\n":                  "line 1: it is not a JSON object",
 		long + "{\n":                        "line 2: it is not a JSON object",
 		"\n":                                "line 1: it is not a JSON object",
-		strings.Repeat(" ", maxEvent+1<<20): "line 1: the line is too long",
+		"{}\n" + exact(maxEvent+1):          "line 2: it is longer than 1 MiB, which readers of the log cannot take",
+		strings.Repeat(" ", maxEvent+1<<20): "line 1: it is longer than 1 MiB, which readers of the log cannot take",
 	} {
 		_, err := CheckEvents(strings.NewReader(text))
 		var bad *EventError
@@ -40,6 +41,9 @@ func TestCheckEvents(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// exact is an event of so many bytes, its newline included.
+func exact(n int) string { return `{"x":"` + strings.Repeat("y", n-9) + "\"}\n" }
 
 func FuzzCheckEvents(f *testing.F) {
 	f.Add("{}\n{\"a\":1}\n")

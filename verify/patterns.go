@@ -1,13 +1,13 @@
 package verify
 
 // Patterns are patterns of paths, as NewClassifier takes them.
-type Patterns struct{ of Classifier }
+type Patterns struct{ of patterns }
 
 // NewPatterns compiles patterns. Errors are *PatternError.
 func NewPatterns(patterns []string) (*Patterns, error) {
 	p := &Patterns{}
 	for _, pattern := range patterns {
-		if why := p.of.compile(pattern); why != "" {
+		if why := p.of.add(pattern); why != "" {
 			return nil, &PatternError{Pattern: pattern, Why: why}
 		}
 	}
@@ -15,4 +15,4 @@ func NewPatterns(patterns []string) (*Patterns, error) {
 }
 
 // Match tells whether one of the patterns means a path, or a directory above it. No patterns match nothing.
-func (p *Patterns) Match(path string) bool { return p != nil && p.of.matches(path) }
+func (p *Patterns) Match(path string) bool { return p != nil && p.of.match(path) }

@@ -190,7 +190,7 @@ func (a *app) classify(err error) (code int, kind, hint string) {
 	case errors.As(err, &profile):
 		return codeUsage, "config", a.hintProfile(profile)
 	case errors.As(err, &pattern):
-		return codeUsage, "config", "correct the `ignore` patterns of the remote in the remotes file"
+		return codeUsage, "config", "correct the `" + pattern.Key + "` patterns of the remote in the remotes file"
 	case errors.As(err, &path):
 		return codeUsage, "path", "rename the file or directory, or correct base_dir and repo_root in the remotes file"
 	case errors.As(err, &tool):
@@ -206,7 +206,7 @@ func (a *app) classify(err error) (code int, kind, hint string) {
 	case errors.As(err, &parquet):
 		return codeMismatch, "parquet", "compare the bytes instead: --verify hash"
 	case errors.As(err, &events):
-		return codeMismatch, "verification", "mend the event log on the source (each line is one JSON object)" + a.orForce(", or take it as it is with --force")
+		return codeMismatch, "verification", "mend the event log on the source (each line is one JSON object of at most 1 MiB)" + a.orForce(", or take it as it is with --force")
 	case errors.As(err, &damage):
 		return codeOther, "damage", "look at what is left with `" + a.doingCommand("verify") + "`"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):

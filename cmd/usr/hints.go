@@ -72,6 +72,9 @@ func (a *app) hintDeclined(e *declinedError) string {
 }
 
 func (a *app) hintMismatch(e *sync.MismatchError) string {
+	if len(e.Databases) > 0 {
+		return "nothing was changed; wait until the job that has " + shown(e.Databases[0]) + " open is done and run the same command again, or name it in the remotes file: under `rebuildable` if a program can make it again, under `ignore` if it is not to be transferred"
+	}
 	if e.Moving {
 		return "nothing was changed; wait until the job that writes there is done, then run the same command again"
 	}

@@ -126,6 +126,7 @@ func remoteValues(r profiles.Remote) []remoteValue {
 		{"bwlimit", text(r.Bwlimit), none}, {"streams", r.Streams, ""}, {"keep_generations", r.KeepGenerations, ""},
 		{"lock_timeout", span(r.LockTimeout), none}, {"control_persist", span(r.ControlPersist), "(closed at the end)"},
 		{"ignore", list(r.Ignore), none},
+		{"rebuildable", list(r.Rebuildable), none},
 	}
 }
 

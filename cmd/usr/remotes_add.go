@@ -32,6 +32,7 @@ type remoteFlags struct {
 	LockTimeout     duration `placeholder:"DUR" help:"How long to wait for locks."`
 	ControlPersist  duration `placeholder:"DUR" help:"Keep the connection open this long."`
 	Ignore          []string `sep:"none" placeholder:"PATTERN" help:"Files that are no data; may be repeated."`
+	Rebuildable     []string `sep:"none" placeholder:"PATTERN" help:"Files that programs can make again; may be repeated."`
 }
 
 // remote makes a profile of the flags; the preset is returned for what else it knows.
@@ -87,6 +88,7 @@ func (f remoteFlags) fill(r *profiles.Remote) {
 	}
 	r.SSHOptions = append(r.SSHOptions, f.SSHOption...)
 	r.Ignore = append(r.Ignore, f.Ignore...)
+	r.Rebuildable = append(r.Rebuildable, f.Rebuildable...)
 }
 
 type remotesAddCmd struct {

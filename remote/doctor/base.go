@@ -11,6 +11,7 @@ import (
 	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/remote/rsync"
 	"github.com/dnadesign-maintainers/usr/remote/shell"
+	"github.com/dnadesign-maintainers/usr/verify"
 )
 
 // base examines the base directory.
@@ -21,6 +22,7 @@ func (h *hostDoctor) base(ctx context.Context) error {
 	if !h.baseExists() {
 		return nil
 	}
+	h.registry()
 	h.space()
 	if !h.inBase() {
 		h.add(Fail, "base writable", orUnknown(h.look.line("writable")), h.writableAdvice())
@@ -49,6 +51,26 @@ func (h *hostDoctor) baseExists() bool {
 	}
 	h.ok("base directory", "%s", remote.Escape(dir))
 	return true
+}
+
+// registry compares the registries of the two roots, by which writers tell whether a dataset is up to date.
+func (h *hostDoctor) registry() {
+	here, there := verify.NoRegistry, h.look.line("registry")
+	if h.Root != "" {
+		here = verify.RegistrySum(h.Root)
+	}
+	switch {
+	case h.Root == "" || here == "" || there == "":
+		h.add(Warn, "registry", "registry.yaml cannot be compared", "see that registry.yaml of both roots can be read, and is the same")
+	case here == there && here == verify.NoRegistry:
+		h.ok("registry", "neither root has a registry.yaml")
+	case here == there:
+		h.ok("registry", "registry.yaml is the same in both roots")
+	case here == verify.NoRegistry, there == verify.NoRegistry:
+		h.add(Warn, "registry", "only one of the roots has a registry.yaml", "copy it to the other one: without it programs there cannot write overlays")
+	default:
+		h.add(Warn, "registry", "registry.yaml differs between the roots", "compare them and make them one: else the next overlay that is written on either side rewrites records.parquet, and the datasets diverge by themselves")
+	}
 }
 
 func (h *hostDoctor) writableAdvice() string {

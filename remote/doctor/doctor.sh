@@ -19,6 +19,7 @@ stage_look() { # base run: "" is no base directory to look at
 look_base() {
   attempt base enter "$1" || return 0
   if [ -r "$1" ]; then put readable 1; fi
+  put registry "$(registry "$1")"
   put type "$(file_system "$1")"
   put space "$(df -Pk -- "$1" 2>/dev/null | tail -n 1)"
   put inodes "$(df -Pi -- "$1" 2>/dev/null | tail -n 1)"

@@ -3,6 +3,7 @@ package shell
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -108,6 +109,17 @@ func (s *Session) SetDirs(ctx context.Context, dir string, dirs []verify.Entry) 
 		}
 	}
 	return nil
+}
+
+// SetTime gives a file of live a modification time (ns), unless it is no longer what was listed.
+func (s *Session) SetTime(ctx context.Context, live string, listed verify.Entry, mtime int64) error {
+	what := "set the time of " + remote.Escape(live+"/"+listed.Path)
+	if !local(listed.Path) {
+		return &remote.Error{Do: what, Detail: "it is not a path below it"}
+	}
+	args := []string{live, "./" + listed.Path, strconv.FormatUint(listed.Ino, 10), strconv.FormatInt(listed.Mtime/1e9, 10),
+		fmt.Sprintf("%d.%09d", mtime/1e9, mtime%1e9)}
+	return s.do(ctx, request{verb: "settime", args: args}, what, nil)
 }
 
 // Flush makes files and directories below dir durable, or without any the whole file system.
@@ -260,17 +272,35 @@ func (s *Session) Generations(ctx context.Context, key string) ([]remote.Generat
 	return found, err
 }
 
-// Datasets lists those of a root, in order of their ids.
-func (s *Session) Datasets(ctx context.Context) ([]remote.Dataset, error) {
-	out, err := s.read(ctx, request{verb: "datasets", args: []string{s.root}}, "list the datasets of "+remote.Escape(s.root))
+// Datasets lists those of a root, in order of their ids. Their files are counted by the classes, if there are any.
+func (s *Session) Datasets(ctx context.Context, classes *verify.Classifier) ([]remote.Dataset, error) {
+	r := request{verb: "datasets", args: []string{s.root, bit(classes != nil)}}
+	out, err := s.read(ctx, r, "list the datasets of "+remote.Escape(s.root))
 	var found []remote.Dataset
+	var files verify.Manifest
+	count := func() {
+		if len(found) > 0 && classes != nil {
+			found[len(found)-1].Count(classes, verify.InOrder(files))
+		}
+		files = files[:0]
+	}
 	for _, f := range fields(out) {
-		if f[0] == "id" {
+		switch {
+		case f[0] == "id":
+			count()
 			found = append(found, remote.Dataset{ID: f[1]})
-		} else if len(found) > 0 {
+		case len(found) == 0:
+		case f[0] == "file":
+			size, path, _ := strings.Cut(f[1], " ")
+			n, _ := strconv.ParseInt(size, 10, 64)
+			files = append(files, verify.Entry{Kind: verify.File, Size: n, Path: path})
+		case f[0] == "stat":
+			err = errors.Join(err, readStat(strings.NewReader(f[1]), "@"+s.token+" ", func(e verify.Entry) { files = append(files, e) }))
+		default:
 			setFact(&found[len(found)-1], f[0], f[1])
 		}
 	}
+	count()
 	slices.SortFunc(found, func(a, b remote.Dataset) int { return strings.Compare(a.ID, b.ID) })
 	return found, err
 }
@@ -279,10 +309,6 @@ func setFact(d *remote.Dataset, name, value string) {
 	switch name {
 	case "mtime":
 		d.Mtime = (&numbers{}).time([]byte(value))
-	case "sizes":
-		count, sum, _ := strings.Cut(value, " ")
-		d.Files, _ = strconv.Atoi(count)
-		d.Bytes, _ = strconv.ParseInt(sum, 10, 64)
 	case "last": // its last two lines and a dot; what follows the last newline is not complete
 		text := strings.TrimSuffix(value, ".")
 		text = text[:strings.LastIndexByte(text, '\n')+1]

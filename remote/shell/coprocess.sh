@@ -3,7 +3,8 @@
 #
 # A request is a line "VERB SIZE ARG..." and SIZE bytes; arguments and bytes are escaped for printf %b. An answer is
 # a body and a line "TOKEN STATUS MESSAGE" after a newline. One request is under way at a time, but for "beat",
-# which has no answer. The main shell holds the locks: descriptor 8 the claim, 9 the dataset. What can take long
+# which has no answer. The main shell holds the locks: descriptor 8 the claim, 9 the dataset, 5 the
+# earlier tool's transfers. What can take long
 # runs beside it without those descriptors, and the main shell goes on listening.
 LC_ALL=C LANGUAGE=C; export LC_ALL LANGUAGE
 unset CDPATH BLOCKSIZE POSIXLY_CORRECT
@@ -12,10 +13,10 @@ token=$1 patience=$2
 claim= lock= dog= job= payload=
 exec 3>&1
 if stat -c %i / >/dev/null 2>&1; then
-  modegroup='stat -c %a:%g --' stat='stat -c' bytes=%s record="@$token x%f %s %.9Y %.9Z %d %i %g %n"
+  modegroup='stat -c %a:%g --' stat='stat -c' record="@$token x%f %s %.9Y %.9Z %d %i %g %n"
   about() { f=$1; shift; stat -c "$f" -- "$@"; }
 else
-  modegroup='stat -f %Mp%Lp:%g --' stat='stat -f' bytes=%z record="@$token %p %z %Fm %Fc %d %i %g %N"
+  modegroup='stat -f %Mp%Lp:%g --' stat='stat -f' record="@$token %p %z %Fm %Fc %d %i %g %N"
   about() { # the few formats that are used, in BSD's words
   case $1 in %d) f=%d;; %i) f=%i;; %Y) f=%Fm;; *) f='%Mp%Lp %g';; esac
   shift; stat -f "$f" -- "$@"; }
@@ -87,7 +88,7 @@ arm() {
   [ -n "$stop" ] || if [ -z "$(sh -c 'kill -s TERM $$; echo ignored')" ]; then stop=TERM; else stop=USR1; fi
   [ -n "$claim$lock" ] && [ "$patience" -gt 0 ] || return 0
   (
-    exec 3>&- 8>&- 9>&-
+    exec 3>&- 5>&- 8>&- 9>&-
     before=$! # of the main shell; a signal may come when sleep is there and no variable knows it
     # -9, for a child that is still the shell may have caught a milder signal when it becomes sleep.
     trap '[ "$!" = "$before" ] || kill -9 $!; exit 0' $stop
@@ -130,9 +131,20 @@ main_lock() { # live seconds
   [ -z "$lock" ] || { err="$lock is locked"; return 1; }
   [ -d "$1" ] || { err="$1: No such file or directory"; return 1; }
   makelock "$1" .usr.lock
-  obtain 9 "$1/.usr.lock" "$2" && lock=$1/.usr.lock
+  obtain 9 "$1/.usr.lock" "$2" || return $?
+  fence "$1" "$2"; st=$?
+  [ $st = 0 ] || { exec 9>&-; return $st; }
+  lock=$1/.usr.lock
 }
-main_unlock() { exec 9>&-; lock=; }
+# fence: the lock that the earlier tool holds through its own transfers, where there is one, on descriptor 5. That tool
+# makes it under .usr.lock; an rsync of it may have it still when its session, and that lock, are gone.
+fence() { # live seconds
+  if [ ! -e "$1/.usr.transfer.lock" ] && [ ! -L "$1/.usr.transfer.lock" ]; then return 0; fi
+  obtain 5 "$1/.usr.transfer.lock" "$2"; st=$?
+  case $st in 40) return 44;; 41) return 0;; esac
+  return $st
+}
+main_unlock() { exec 5>&- 9>&-; lock=; }
 main_release() { exec 8>&-; claim=; }
 main_locked() {
   [ -n "$lock" ] || { err='the lock is not held'; return 1; }
@@ -174,7 +186,7 @@ serve() {
     quit) disarm; trailer 0 ''; exit 0;;
     claim|stagefile|lock|unlock|release|locked) "main_$verb" "$@"; st=$?; arm; trailer $st "$err";;
     promote|recover) disarm; perform "$verb" "$@"; arm; trailer $st "$err";;
-    *) ( exec 8>&- 9>&-; perform "$verb" "$@"; trailer $st "$err" ) </dev/null & job=$!;;
+    *) ( exec 5>&- 8>&- 9>&-; perform "$verb" "$@"; trailer $st "$err" ) </dev/null & job=$!;;
     esac
   done
   # The client is gone: nothing of ours may linger.

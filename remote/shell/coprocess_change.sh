@@ -153,6 +153,12 @@ do_setdirs() { # dir mode gid
     chgrp "$gid" "$@" 2>/dev/null
     exec chmod "00$mode" "$@"' sh "$2" "$3"
 }
+do_settime() { # live ./file inode seconds-that-it-has time
+  enter "$1"
+  [ -f "$2" ] && [ ! -L "$2" ] && [ "$(about %i "$2")" = "$3" ] || return 0
+  has=$(about %Y "$2")
+  [ "${has%%.*}" != "$4" ] || touch -c -m -d "@$5" -- "$2"
+}
 do_flush() { # dir; names below it, or none for all of the file system
   enter "$1"
   if [ -z "$payload" ]; then said=$(sync -f -- . 2>&1) || hardened

@@ -47,12 +47,18 @@ foreign() { # S key
 }
 last_line() { line=${1##*
 }; }
+# registry: the sum of a root's registry.yaml.
+registry() {
+  [ -e "$1/registry.yaml" ] || { echo none; return; }
+  [ ! -f "$1/registry.yaml" ] || { (hasher sha256 && $large <"$1/registry.yaml" | cut -c -64) 2>/dev/null || :; }
+}
 do_survey() { # root id key, sum of a listing that need not be told again
   locate "$1"
   put root "$real"
   [ -z "$there" ] || put rootid "$(about %i "$near")"
   S=$1/.usr-sync state=$near
   foreign "$S" "$3"
+  [ -n "$4" ] || put registry "$(registry "$1")"
   [ ! -d "$S" ] || state=$S
   locate "$1/$2"
   parent=$near
@@ -139,13 +145,13 @@ do_generations() { # root key
     if [ ! -L "$d/info" ] && [ -f "$d/info" ]; then put info "$(cat -- "$d/info")"; else put info ''; fi
   done
 }
-# data_files: without what is never synchronized.
-data_files() {
-  in=$1; shift
-  find "$in" -type f ! -name .usr.lock ! -name .events.lock ! -name .usr.transfer.lock ! -name '.usr.lease.*' \
-    ! -name .DS_Store ! -name '._*' ! -name Thumbs.db ! -name '.nfs*' ! -name '.fuse_hidden*' ! -path '*/.ipynb_checkpoints/*' "$@"
+# files: those of a dataset with their sizes. The other end knows the classes.
+files() {
+  cd -P -- "$1" 2>/dev/null || return 0
+  if [ $lister = find ]; then find . -type f -printf 'file=%s %P\0' 2>/dev/null || :
+  else printf 'stat='; find . -type f -exec $stat "$record" {} + 2>/dev/null || :; printf '\0'; fi
 }
-do_datasets() { # root
+do_datasets() { # root, 1: with their files
   enter "$1"; ls -- . >/dev/null
   set +f
   for d in */ */*/; do
@@ -155,11 +161,10 @@ do_datasets() { # root
     put id "$d"
     if [ $lister = find ]; then
       put mtime "$(find -L "./$d/records.parquet" -prune -printf %T@)"
-      put sizes "$(data_files "./$d/" -printf '%s\n' 2>/dev/null | awk '{ n++; s += $1 } END { printf "%d %.0f", n, s }')"
     else
       put mtime "$(about %Y "$d/records.parquet")"
-      put sizes "$(data_files "./$d/" -exec $stat $bytes {} + 2>/dev/null | awk '{ n++; s += $1 } END { printf "%d %.0f", n, s }')"
     fi
+    [ "$2" = 0 ] || (files "./$d")
     if [ -f "$d/.events.log" ]; then put last "$(tail -c 65536 -- "$d/.events.log" 2>/dev/null | tail -n 2; echo .)"; fi
   done
 }

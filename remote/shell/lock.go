@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/dnadesign-maintainers/usr/remote"
@@ -62,12 +63,15 @@ func (s *Session) obtain(ctx context.Context, r request, path string, timeout ti
 			s.startHeart()
 			return nil
 		}
-		if !hasStatus(err, statusBusy) {
+		busy := path
+		if hasStatus(err, statusFenced) {
+			busy = strings.TrimSuffix(path, ".usr.lock") + ".usr.transfer.lock"
+		} else if !hasStatus(err, statusBusy) {
 			return err
 		}
 		left := timeout - time.Since(begin)
 		if left <= 0 {
-			return &remote.LockError{Path: path, Waited: time.Since(begin), Holder: s.holder(ctx, path)}
+			return &remote.LockError{Path: busy, Waited: time.Since(begin), Holder: s.holder(ctx, busy)}
 		}
 		if time.Since(asked) < wait/2 || wait == 0 { // not every flock(1) can wait
 			if err := sleep(ctx, min(pause, left)); err != nil {

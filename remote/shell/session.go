@@ -194,6 +194,7 @@ const (
 	statusUnlockable = 41
 	statusNoFlock    = 42
 	statusPlanted    = 43 // the words are a path, a colon, and what is there
+	statusFenced     = 44 // busy as well, by a transfer of the earlier tool
 )
 
 func (s *Session) refusal(a *answer, what string) error {

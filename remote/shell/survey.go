@@ -83,6 +83,8 @@ func setField(v *remote.Survey, name, value string) {
 		v.Place.Dir = value
 	case "rootid":
 		v.Place.Root = value
+	case "registry":
+		v.Registry = value
 	case "live":
 		v.Live = value
 	case "exists":

@@ -32,22 +32,28 @@ type Standing struct {
 	Relation             Relation
 	Local, Remote, Clash []string        // changed there only; changed on both sides
 	Drift                Sides[[]string] // changed there under the size and time stamp of the common base
+	Rebuilt              bool            // rebuildable files differ, whoever changed them
 }
 
 // Relate compares both sides path by path with their common base, as git does with a merge base. What the base does
 // not cover belongs to the side that has it, or to the one whose log continues the other's, since logs only grow.
-func Relate(local, remote verify.Manifest, b *Base, logs LogOrder, levels verify.Levels, inScope func(verify.Class) bool) Standing {
+// To have changed is no history of a light file, which a program can make again.
+func Relate(local, remote verify.Manifest, b *Base, logs LogOrder, levels verify.Levels, inScope func(verify.Class) bool, light func(path string) bool) Standing {
 	switch l, r := Present(local), Present(remote); {
 	case l && !r:
-		return Standing{Relation: LocalOnly, Remote: own(remote, local, b, levels, inScope)}
+		return Standing{Relation: LocalOnly, Remote: own(remote, local, b, levels, inScope, light)}
 	case r && !l:
-		return Standing{Relation: RemoteOnly, Local: own(local, remote, b, levels, inScope)}
+		return Standing{Relation: RemoteOnly, Local: own(local, remote, b, levels, inScope, light)}
 	}
 	var h Standing
 	known := logs != LogsEqual // something tells what was before
 	verify.Join(local, remote, func(l, r *verify.Entry) {
 		either := verify.Either(l, r)
 		if !inScope(either.Class) || (l != nil && r != nil && levels.Compare(l, r) == verify.Same) {
+			return
+		}
+		if light(either.Path) {
+			h.Rebuilt = true
 			return
 		}
 		h.addDrift(l, r, b)
@@ -63,7 +69,10 @@ func Relate(local, remote verify.Manifest, b *Base, logs LogOrder, levels verify
 			h.add(either.Path, logs == LogsRemoteShorter, logs == LogsLocalShorter)
 		}
 	})
-	if h.Relation = h.decide(); h.Relation != InSync && !known {
+	switch h.Relation = h.decide(); {
+	case h.Relation == InSync && h.Rebuilt: // what the remote has is taken for the true one
+		h.Relation = LocalBehind
+	case h.Relation != InSync && !known:
 		h.Relation = Unrelated
 	}
 	return h
@@ -73,9 +82,9 @@ func Relate(local, remote verify.Manifest, b *Base, logs LogOrder, levels verify
 func Present(files verify.Manifest) bool { return files.Find(Primary) != nil }
 
 // own lists what a directory without a primary holds of its own.
-func own(files, other verify.Manifest, b *Base, levels verify.Levels, inScope func(verify.Class) bool) (paths []string) {
+func own(files, other verify.Manifest, b *Base, levels verify.Levels, inScope func(verify.Class) bool, light func(path string) bool) (paths []string) {
 	verify.Join(files, other, func(e, o *verify.Entry) {
-		if e != nil && o == nil && inScope(e.Class) && (!b.Covers(e.Class) || b.Moved(e, e.Path, levels)) {
+		if e != nil && o == nil && inScope(e.Class) && !light(e.Path) && (!b.Covers(e.Class) || b.Moved(e, e.Path, levels)) {
 			paths = append(paths, e.Path)
 		}
 	})

@@ -59,7 +59,12 @@ func (s *Side) Lock(ctx context.Context, live string, timeout time.Duration, rea
 	if err != nil {
 		return false, lockError("lock "+live, err)
 	}
-	s.lock, s.live = l, live
+	fence, err := takeFence(ctx, live, timeout)
+	if err != nil {
+		l.unlock()
+		return false, lockError("lock "+live, err)
+	}
+	s.lock, s.fence, s.live = l, fence, live
 	return true, nil
 }
 
@@ -74,8 +79,8 @@ func (s *Side) Locked(context.Context) error {
 }
 
 func (s *Side) Unlock(context.Context) error {
-	err := s.lock.unlock()
-	s.lock, s.live = nil, ""
+	err := errors.Join(s.fence.unlock(), s.lock.unlock())
+	s.lock, s.fence, s.live = nil, nil, ""
 	return err
 }
 

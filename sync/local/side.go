@@ -32,7 +32,8 @@ type Side struct {
 	claim             *fileLock
 	claimKey          string
 	lock              *fileLock
-	live              string // what lock is the lock of
+	fence             *fileLock // beside it
+	live              string    // what lock is the lock of
 }
 
 // New takes an absolute root. It touches nothing.

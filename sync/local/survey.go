@@ -35,6 +35,9 @@ func (s *Side) Survey(ctx context.Context, id, key, known string) (*remote.Surve
 		err = s.surveySpace(v)
 	}
 	v.Place = s.place()
+	if known == "" {
+		v.Registry = verify.RegistrySum(s.root)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot survey %s on %s: %w", id, s.name, err)
 	}
@@ -182,13 +185,9 @@ func freeSpace(dir string) (bytes, inodes int64) {
 	return bytes, inodes
 }
 
-func (s *Side) Datasets(ctx context.Context) ([]remote.Dataset, error) {
+func (s *Side) Datasets(ctx context.Context, classes *verify.Classifier) ([]remote.Dataset, error) {
 	if _, err := os.ReadDir(s.root); err != nil {
 		return nil, fmt.Errorf("cannot list the datasets of %s: %w", s.name, err)
-	}
-	classes, err := verify.NewClassifier(nil)
-	if err != nil {
-		return nil, err
 	}
 	var found []remote.Dataset
 	for _, top := range datasetDirs(s.root) {
@@ -235,16 +234,10 @@ func (s *Side) describe(id string, classes *verify.Classifier) (d remote.Dataset
 		dir = real
 	}
 	d = remote.Dataset{ID: id, Mtime: fi.ModTime().UnixNano(), LastLine: lastLine(filepath.Join(dir, ".events.log"))}
-	filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if rel, _ := filepath.Rel(dir, path); err != nil || !e.Type().IsRegular() || !classes.Class(rel).Synced() {
-			return nil
-		}
-		if fi, err := e.Info(); err == nil {
-			d.Files++
-			d.Bytes += fi.Size()
-		}
-		return nil
-	})
+	if classes != nil {
+		files, _ := verify.List(dir) // what cannot be read does not count
+		d.Count(classes, files)
+	}
 	return d, true
 }
 
