@@ -2,6 +2,7 @@ package profiles
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -95,6 +96,9 @@ func TestPresets(t *testing.T) {
 		t.Errorf("%+v, %v", p, err)
 	}
 	r := p.Remote(false)
+	if !slices.Equal(r.Rebuildable, []string{"_artifacts/_densegen_ids.sqlite"}) {
+		t.Errorf("rebuildable: %q", r.Rebuildable)
+	}
 	if lines := strings.Join(p.SSHConfig(r), "\n"); strings.Contains(lines, "User") || !strings.HasPrefix(lines, "Host scc1.bu.edu\n") {
 		t.Error(lines)
 	}

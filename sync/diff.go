@@ -54,6 +54,11 @@ func (c *command) show(ctx context.Context, action string, read func(view) error
 	if err != nil {
 		return nil, err
 	}
+	if action == "diff" {
+		if err := c.explain(ctx, p, r); err != nil {
+			return nil, err
+		}
+	}
 	if action == "diff" && (len(p.changes) > 0 || c.asked.Itemize) {
 		if err := c.rsyncPreview(ctx, p, r); err != nil {
 			return nil, err

@@ -146,14 +146,15 @@ func list(paths []string) string {
 // changed on either side.
 type ConflictError struct {
 	Remote    string
-	Conflicts []ConflictOn
+	Conflicts []Moved
 }
 
-// ConflictOn is one path in conflict.
-type ConflictOn struct {
+// Moved is one path that a side, or both, changed since the common base.
+type Moved struct {
 	Path        string
 	Class       verify.Class
 	Here, There Done
+	Outcome     string // whose version a merge takes: local, remote, merged; or conflict
 }
 
 // Done is what a side did to a path, and what it has there now.

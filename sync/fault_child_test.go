@@ -27,6 +27,7 @@ type job struct {
 	Direction  sync.Direction
 	Undo       bool // instead of a transfer
 	Force      bool
+	Sync       bool // likewise
 	NoExchange bool
 	Keep       int // generations; 0: as by default
 	Timeout    time.Duration
@@ -83,9 +84,12 @@ func work(text string) int {
 	m := modes()
 	m.LockTimeout, m.Force = j.Timeout, j.Force
 	var r *sync.Report
-	if j.Undo {
+	switch {
+	case j.Undo:
 		r, err = p.Undo(ctx, j.ID, m)
-	} else {
+	case j.Sync:
+		r, err = p.Sync(ctx, j.ID, m)
+	default:
 		r, err = p.Transfer(ctx, j.ID, j.Direction, m)
 	}
 	if err != nil {

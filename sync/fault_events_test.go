@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -168,7 +169,7 @@ func everySwitch(t *testing.T, f func(t *testing.T, r *rig)) {
 	t.Parallel()
 	for _, way := range []string{"exchange", "in place"} {
 		for _, over := range []string{"local pull", "local push", "ssh push", "python push", "bare push"} {
-			if strings.Contains("python push, bare push", over) && t.Name() != "TestFaultLateLines" && !longFaults() {
+			if strings.Contains("python push, bare push", over) && !slices.Contains([]string{"TestFaultLateLines", "TestFaultShapes"}, t.Name()) && !longFaults() {
 				continue
 			}
 			t.Run(way+" "+over, func(t *testing.T) {

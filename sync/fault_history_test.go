@@ -126,13 +126,15 @@ func TestFaultForce(t *testing.T) {
 	t.Parallel()
 	for _, over := range []string{"local", "ssh"} {
 		both(t, func(t *testing.T, d sync.Direction) {
-			t.Run(over, func(t *testing.T) { force(t, d, over == "ssh") })
+			t.Run(over, func(t *testing.T) { force(t, d, over == "ssh", false) })
+			t.Run(over+" in place", func(t *testing.T) { force(t, d, over == "ssh", true) })
 		})
 	}
 }
 
-func force(t *testing.T, d sync.Direction, ssh bool) {
+func force(t *testing.T, d sync.Direction, ssh, inPlace bool) {
 	r := emptyRig(t, d)
+	r.options = func(o *sync.Options) { o.NoExchange = inPlace }
 	if ssh {
 		bin := t.TempDir()
 		r.must(remotetest.HidePath(bin, "b3sum")) // the generation is kept under another hash than a local undo would choose
@@ -157,7 +159,9 @@ func force(t *testing.T, d sync.Direction, ssh bool) {
 		t.Error("no generation is named")
 	}
 	r.is(r.dst(), 2)
-	r.generationStandsStill(rep.Generation, mine)
+	if !inPlace { // where the generation is a whole tree
+		r.generationStandsStill(rep.Generation, mine)
+	}
 	r.undone(modes())
 	if got := r.content(r.dst()); !equalTrees(got, mine) {
 		t.Fatal("an undo did not bring it back")
@@ -199,7 +203,11 @@ func (r *rig) undo(m sync.Modes) (*sync.Report, error) {
 		defer p.Close()
 		return p.Undo(r.Context(), faultID, m)
 	}
-	p, err := sync.Open(r.Context(), sync.Options{Root: r.local, KeepGenerations: 1}, nil, sync.Reach{})
+	o := sync.Options{Root: r.local, KeepGenerations: 1}
+	if r.options != nil {
+		r.options(&o)
+	}
+	p, err := sync.Open(r.Context(), o, nil, sync.Reach{})
 	r.must(err)
 	defer p.Close()
 	return p.Undo(r.Context(), faultID, m)

@@ -30,7 +30,7 @@ type merged struct {
 	log    MergedEvents
 }
 
-// mergeOf compares both sides and decides what each of them gains. Conflicts that nobody decided are an error.
+// mergeOf compares both sides and decides what each of them gains, but for conflicts that nobody decided.
 func (c *command) mergeOf(ctx context.Context, v view, base *history.Base, h compared) (*merged, error) {
 	m := &merged{inside: map[string]*item{}}
 	m.rows = history.Merge(v.local.files, v.remote.files, base, h.logs, v.how.modes.levels(), v.how.modes.inScope)
@@ -41,9 +41,6 @@ func (c *command) mergeOf(ctx context.Context, v view, base *history.Base, h com
 	}
 	if err := history.Settle(m.rows, c.asked.Take.choose); err != nil {
 		return nil, err
-	}
-	if conflicts := m.conflicts(); len(conflicts) > 0 {
-		return nil, c.conflictError(ctx, v, conflicts)
 	}
 	return m, nil
 }
@@ -65,7 +62,7 @@ func (m *merged) gains(d Direction) (changes []Change) {
 		if d == Push {
 			src, dst, own = dst, src, history.TakeRemote
 		}
-		if r.Choice == own {
+		if r.Choice == own || r.Choice == history.Conflict {
 			continue
 		}
 		if it := m.inside[r.Path]; r.Choice == history.Inside {
@@ -87,19 +84,28 @@ func (m *merged) gains(d Direction) (changes []Change) {
 
 // report tells a merge by its numbers.
 func (m *merged) report() *MergeReport {
-	r := &MergeReport{FromLocal: len(m.gains(Push)), FromRemote: len(m.gains(Pull)), Events: m.log}
+	r := &MergeReport{FromLocal: len(m.gains(Push)), FromRemote: len(m.gains(Pull)), Conflicts: len(m.conflicts()), Events: m.log}
 	for i := range m.rows {
-		row := &m.rows[i]
-		if !row.Decided {
-			continue
+		if row := &m.rows[i]; row.Decided {
+			r.Resolved++
+			r.Paths = append(r.Paths, movedOf(row))
 		}
-		d := Resolution{Path: row.Path, Class: row.Class, Taken: "local", Here: string(row.Here), There: string(row.There)}
-		if row.Choice == history.TakeRemote {
-			d.Taken = "remote"
-		}
-		r.Resolved = append(r.Resolved, d)
 	}
 	return r
+}
+
+var outcomes = map[history.Choice]string{history.Conflict: "conflict", history.TakeLocal: "local", history.TakeRemote: "remote", history.Inside: "merged"}
+
+// movedOf tells a row, but for what only reading a table tells.
+func movedOf(r *history.Row) Moved {
+	done := func(e *verify.Entry, deed history.Deed) Done {
+		d := Done{Deed: string(deed), Rows: -1, Cols: -1}
+		if e != nil {
+			d.Size, d.Mtime = e.Size, e.Mtime
+		}
+		return d
+	}
+	return Moved{Path: r.Path, Class: r.Class, Here: done(r.Local, r.Here), There: done(r.Remote, r.There), Outcome: outcomes[r.Choice]}
 }
 
 // lost counts the conflicts that a side lost: what it had is in its generation alone.

@@ -35,6 +35,7 @@ func (c *command) promote(ctx context.Context, d deed, claim *claim, l *locks, t
 	if err != nil {
 		return nil, err
 	}
+	d.action = r.Action
 	info := t.info(d, pended)
 	if t.plan.dst.survey.Exists && (c.keepAtLeast(t.plan) > 0 || info.Forced) {
 		r.Generation = t.run

@@ -81,16 +81,9 @@ func (r *Report) all() []Change {
 // MergeReport says what becomes of two sides that are merged, in files.
 type MergeReport struct {
 	FromLocal, FromRemote int // what the remote gains, what local gains
-	Resolved              []Resolution
+	Resolved, Conflicts   int // conflicts that the user decided, or has to
 	Events                MergedEvents
-}
-
-// Resolution is a conflict that the user decided.
-type Resolution struct {
-	Path        string
-	Class       verify.Class
-	Taken       string // local or remote
-	Here, There string // what each side had done
+	Paths                 []Moved // of a diff all that differ, else the conflicts that were decided
 }
 
 // ClassReport is one row of the audit.

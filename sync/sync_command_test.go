@@ -232,7 +232,7 @@ func TestSyncConflict(t *testing.T) {
 		rep := r.synced(m)
 		r.united()
 		r.holds(shared, want)
-		if len(rep.Merge.Resolved) != 1 || rep.Merge.Resolved[0].Taken != taken {
+		if rep.Merge.Resolved != 1 || rep.Merge.Paths[0].Outcome != taken {
 			t.Errorf("%+v", rep.Merge)
 		}
 		lost, loser := rep.Generation, r.local

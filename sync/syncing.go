@@ -3,7 +3,7 @@ package sync
 import (
 	"context"
 	"errors"
-	"slices"
+	"strings"
 
 	"github.com/dnadesign-maintainers/usr/sync/history"
 	"github.com/dnadesign-maintainers/usr/verify"
@@ -97,7 +97,7 @@ func (s *syncing) half(ctx context.Context, deed func() deed) (*Report, error) {
 // pulling is the first half: local gets what the remote gained.
 func (s *syncing) pulling() deed {
 	return deed{
-		action: "merge", dst: s.local,
+		action: s.action, dst: s.local,
 		look:   s.lookWhole,
 		decide: s.decideLocal,
 		pend:   s.pendMerged,
@@ -123,8 +123,13 @@ func (s *syncing) compareBoth(ctx context.Context, v view) (h compared, m *merge
 		if h, err = s.standing(ctx, v); err != nil {
 			return err
 		}
-		m, err = s.mergeOf(ctx, v, h.base, h)
-		return err
+		if m, err = s.mergeOf(ctx, v, h.base, h); err != nil {
+			return err
+		}
+		if conflicts := m.conflicts(); len(conflicts) > 0 {
+			return s.conflictError(ctx, v, conflicts)
+		}
+		return nil
 	})
 	return h, m, err
 }
@@ -234,8 +239,12 @@ func (p *plan) remoteLacks() []Change {
 
 // showBoth adds to the preview of the first half what the second one does.
 func (s *syncing) showBoth(p *plan, r *Report) {
-	if r.State != Transferred {
-		r.Action = s.action
+	switch both := r.Relation == Diverged || r.Relation == Unrelated; {
+	case r.State != Transferred:
+	case both:
+		r.Action = "merge"
+	default:
+		r.Action = "pull"
 	}
 	if p.merged != nil {
 		r.Merge = p.merged.report()
@@ -272,23 +281,50 @@ func (e *behindError) Error() string {
 func (c *command) conflictError(ctx context.Context, v view, rows []history.Row) error {
 	e := &ConflictError{Remote: v.remote.side.Name()}
 	for i := range rows {
-		r := &rows[i]
-		e.Conflicts = append(e.Conflicts, ConflictOn{Path: r.Path, Class: r.Class,
-			Here: c.doneBy(ctx, v.local, r.Local, r.Here), There: c.doneBy(ctx, v.remote, r.Remote, r.There)})
+		moved := movedOf(&rows[i])
+		c.readTable(ctx, v.local, rows[i].Local, &moved.Here)
+		c.readTable(ctx, v.remote, rows[i].Remote, &moved.There)
+		e.Conflicts = append(e.Conflicts, moved)
 	}
 	return e
 }
 
-func (c *command) doneBy(ctx context.Context, s *snapshot, e *verify.Entry, deed history.Deed) Done {
-	d := Done{Deed: string(deed), Rows: -1, Cols: -1}
-	if e == nil {
-		return d
+// readTable adds the rows and columns of a table. One that cannot be read has none to tell.
+func (c *command) readTable(ctx context.Context, s *snapshot, e *verify.Entry, d *Done) {
+	if e == nil || !strings.HasSuffix(e.Path, ".parquet") {
+		return
 	}
-	d.Size, d.Mtime = e.Size, e.Mtime
-	if slices.Contains([]verify.Class{verify.Primary, verify.Derived}, e.Class) {
-		if t, err := tableOf(ctx, s.side, s.survey.Live+"/"+e.Path); err == nil {
-			d.Rows, d.Cols = t.Rows, int64(len(t.Columns))
+	if t, err := tableOf(ctx, s.side, s.survey.Live+"/"+e.Path); err == nil {
+		d.Rows, d.Cols = t.Rows, int64(len(t.Columns))
+	}
+}
+
+// explain adds to a diff of two sides that both moved what each of them did, and what a sync would make of it.
+func (c *command) explain(ctx context.Context, p *plan, r *Report) error {
+	if p.history.Relation != Diverged && p.history.Relation != Unrelated {
+		return nil
+	}
+	h, err := c.standing(ctx, p.view)
+	if err != nil {
+		return err
+	}
+	m, err := c.mergeOf(ctx, p.view, h.base, h)
+	var log *LogError
+	if errors.As(err, &log) {
+		c.warn("%v", err)
+		return nil
+	} else if err != nil {
+		return err
+	}
+	r.Merge = m.report()
+	r.Merge.Paths = nil
+	for i := range m.rows {
+		moved := movedOf(&m.rows[i])
+		if m.rows[i].Choice == history.Conflict {
+			c.readTable(ctx, p.local, m.rows[i].Local, &moved.Here)
+			c.readTable(ctx, p.remote, m.rows[i].Remote, &moved.There)
 		}
+		r.Merge.Paths = append(r.Merge.Paths, moved)
 	}
-	return d
+	return nil
 }

@@ -23,6 +23,7 @@ type app struct {
 	doing    doing
 	listed   []sync.Change // what the question about the dataset at hand listed
 	answers  *bufio.Reader // of the user, made by the first question
+	partial  any           // what was done before the command failed, for JSON
 	code     int           // of a command that succeeded and yet has something to tell, such as a difference
 }
 

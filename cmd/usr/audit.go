@@ -19,13 +19,21 @@ type audit struct {
 	itemized   []string // rsync's own lines, if they were asked for
 	warnings   []string // all of them
 	listed     bool     // the files that change were listed with the question
-	undo       string   // the command that takes it back, "" if there is none
+	restore    func(on, path, generation string) string
+	undoThere  string // the same of the second half of a sync
+	undo       string // the command that takes it back, "" if there is none
 }
 
 // auditOf makes the result of a report.
 func (a *app) auditOf(r *sync.Report, file bool) *audit {
 	v := &audit{Report: r, file: file, itemized: a.progress.itemized}
 	v.onward = func(action string, flags ...string) string { return a.onward(action, r.Dataset, r.Remote, flags...) }
+	v.restore = func(on, path, generation string) string {
+		return a.onward("restore", r.Dataset, on, "--path", path, "--from", generation)
+	}
+	if r.Push != nil && r.Push.Generation != "" {
+		v.undoThere = a.onward("undo", r.Dataset, r.Remote)
+	}
 	v.warnings = append(v.warnings, a.progress.warnings...)
 	v.listed = len(r.Changes) > 0 && slices.Equal(a.listed, r.Changes)
 	if r.State == sync.Transferred && r.Generation != "" && !file {
@@ -63,14 +71,21 @@ func (v *audit) text(p *page, o opt) {
 	p.table(v.classGrid(p))
 	v.printFacts(p)
 	if !v.listed || o.verbose {
-		v.printChanges(p, o, changesShown)
+		if v.Action != "diff" || v.Relation != sync.Diverged {
+			v.printChanges(p, o, changesShown)
+		}
+		v.printPush(p, o, changesShown)
 	}
+	v.printMerge(p)
 	p.gap()
 	v.printRemarks(p, o)
 	v.printCosts(p)
 	v.printRelation(p, true)
 	if v.undo != "" {
 		p.fact("undo", v.undo)
+	}
+	if v.undoThere != "" {
+		p.fact("undo there", v.undoThere)
 	}
 	v.printState(p)
 }
@@ -164,7 +179,7 @@ func (v *audit) printRelation(p *page, next bool) {
 	}
 	sentence := adv.sentence
 	if adv.next != "" {
-		sentence += "; " + tied("a "+adv.next+" is "+adv.note)
+		sentence += "; " + tied("a "+adv.next+" "+adv.note)
 	}
 	p.state("relation", string(v.Relation), relationTone(v.Relation), sentence)
 	if next {
@@ -178,8 +193,6 @@ func (v *audit) printNext(p *page, adv advice) {
 		p.line("next: the same command without --dry-run")
 	case adv.next != "":
 		p.line("next: " + v.onward(adv.next))
-	case v.Relation == sync.Diverged && !v.file:
-		p.line("next: " + v.onward("diff", "-v"))
 	}
 }
 
@@ -323,7 +336,6 @@ func (v *audit) printChanges(p *page, o opt, most int) {
 	if len(v.Changes) == 0 {
 		return
 	}
-	p.gap()
 	heading := map[sync.State]string{sync.Transferred: "changed", sync.NoOp: "changed"}[v.State]
 	if heading == "" {
 		heading = "would change"
@@ -331,7 +343,15 @@ func (v *audit) printChanges(p *page, o opt, most int) {
 			heading += " with a " + string(v.Direction)
 		}
 	}
-	p.line(heading + ":")
+	v.printListed(p, o, most, heading+":")
+}
+
+func (v *audit) printListed(p *page, o opt, most int, heading string) {
+	if len(v.Changes) == 0 {
+		return
+	}
+	p.gap()
+	p.line(heading)
 	list := gravest(v.Changes)
 	for i, c := range list {
 		if c.Kind != sync.Deleted {

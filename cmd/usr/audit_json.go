@@ -39,7 +39,21 @@ type auditData struct {
 	EventsHeld    float64        `json:"events_lock_held_s"`
 	Took          float64        `json:"duration_s"`
 	Warnings      []string       `json:"warnings"`
+	*bothData                    // of a sync, a merging pull or a diff of two sides that both moved
 	*earlierData                 // of a diff
+}
+
+// bothData is what becomes of two sides that are merged.
+type bothData struct {
+	Merge *mergeData `json:"merge"`
+	Push  *pushData  `json:"push"`
+}
+
+func bothJSON(r *sync.Report) *bothData {
+	if r.Merge == nil {
+		return nil
+	}
+	return &bothData{mergeJSON(r.Merge), pushJSON(r.Push)}
 }
 
 // earlierData are keys that the earlier Python tool's diff had, where scripts look for them.
@@ -171,7 +185,7 @@ func auditJSON(v *audit) auditData {
 		Generation:  orNull(r.Generation),
 		Sent:        r.Sent, Received: r.Received, SSHSessions: r.Executions,
 		LockHeld: r.LockHeld.Seconds(), EventsHeld: r.EventsHeld.Seconds(), Took: r.Took.Seconds(),
-		Warnings: orEmpty(v.warnings), earlierData: earlierJSON(v),
+		Warnings: orEmpty(v.warnings), earlierData: earlierJSON(v), bothData: bothJSON(r),
 	}
 }
 

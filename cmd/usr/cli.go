@@ -17,6 +17,7 @@ type cli struct {
 	Log        logCmd        `cmd:"" group:"look" help:"Show what was synced, newest first."`
 	Pull       pullCmd       `cmd:"" group:"move" help:"Make the local dataset equal to the remote one."`
 	Push       pushCmd       `cmd:"" group:"move" help:"Make the remote dataset equal to the local one."`
+	Sync       syncCmd       `cmd:"" group:"move" help:"Make both sides hold what either gained: pull, push, or merge and push."`
 	Undo       undoCmd       `cmd:"" group:"back" help:"Put back what the last pull (or, with REMOTE, push) replaced."`
 	Remotes    remotesCmd    `cmd:"" group:"remotes" help:"Manage the profiles of remotes."`
 	Doctor     doctorCmd     `cmd:"" group:"remotes" help:"Try on a remote whatever a transfer needs (remotes doctor)."`

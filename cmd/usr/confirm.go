@@ -39,6 +39,7 @@ func (a *app) confirm(ctx context.Context, r *sync.Report) error {
 func (v *audit) printPlan(p *page, o opt) {
 	v.printRelation(p, false)
 	v.printChanges(p, o, changesAsked)
+	v.printPush(p, o, changesAsked)
 	if v.Modes.Force {
 		p.gap()
 		p.line("--force overwrites what the other side does not know of; a generation of it is kept.")
@@ -55,6 +56,14 @@ func (v *audit) question() string {
 // sum is what changes, in one line.
 func (v *audit) sum() string {
 	t := v.totals()
+	if v.Push != nil {
+		there := map[sync.ChangeKind]int{}
+		for _, ch := range v.Push.Changes {
+			there[ch.Kind]++
+		}
+		return fmt.Sprintf("here +%d ~%d -%d, %s; there +%d ~%d -%d", t.Added, t.Modified, t.Deleted, size(t.Bytes),
+			there[sync.Added], there[sync.Modified], there[sync.Deleted])
+	}
 	return fmt.Sprintf("+%d ~%d -%d, %s", t.Added, t.Modified, t.Deleted, size(t.Bytes))
 }
 

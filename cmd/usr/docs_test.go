@@ -115,7 +115,7 @@ func TestReference(t *testing.T) {
 	slices.Sort(all)
 	same(t, "flags", withoutHalves(flagsIn(text)), slices.Compact(all))
 	same(t, "global flags", flagsIn(section(t, text, "Global flags")), longFlags(root.Flags...))
-	testTransferFlags(t, section(t, text, "Flags of diff, pull and push"))
+	testTransferFlags(t, section(t, text, "Flags of diff, pull, push and sync"))
 	var codes []gloss
 	for _, m := range regexp.MustCompile(`(?m)^\| ([0-9]+) \| (.*) \|$`).FindAllStringSubmatch(section(t, text, "Exit codes"), -1) {
 		codes = append(codes, gloss{m[1], m[2]})
@@ -133,13 +133,16 @@ func TestReference(t *testing.T) {
 // testTransferFlags: which flag is whose.
 func testTransferFlags(t *testing.T, text string) {
 	common, rest, _ := strings.Cut(text, "`diff` also:")
-	ofDiff, ofChange, _ := strings.Cut(rest, "`pull` and `push` also:")
+	ofDiff, ofChange, _ := strings.Cut(rest, "`pull`, `push` and `sync` also:")
 	ofChange, _, _ = strings.Cut(ofChange, "\n`--verify-sidecars` contradicts")
 	with := func(more string) []string { return sorted(append(flagsIn(common), flagsIn(more)...)) }
 	same(t, "flags of diff", with(tableOf(ofDiff)), longFlags(leafFlags(t, "diff")...))
-	same(t, "flags of pull", with(tableOf(ofChange)), longFlags(leafFlags(t, "pull")...))
+	ofChange, ofMerge, _ := strings.Cut(ofChange, "`sync` and `pull --merge` also:")
 	onlyPull := regexp.MustCompile("(?m)^.*`pull` only.*$")
-	same(t, "flags of push", with(onlyPull.ReplaceAllString(tableOf(ofChange), "")), longFlags(leafFlags(t, "push")...))
+	notPull := func(text string) string { return onlyPull.ReplaceAllString(tableOf(text), "") }
+	same(t, "flags of pull", with(tableOf(ofChange)+"\n"+tableOf(ofMerge)), longFlags(leafFlags(t, "pull")...))
+	same(t, "flags of push", with(notPull(ofChange)), longFlags(leafFlags(t, "push")...))
+	same(t, "flags of sync", with(notPull(ofChange)+"\n"+notPull(ofMerge)), longFlags(leafFlags(t, "sync")...))
 }
 
 // tableOf is the first cells, one a line, where what a cell says beside it matters only for "only".

@@ -84,6 +84,8 @@ type failure struct {
 	Kind    string `json:"kind"`
 	Message string `json:"message"`
 	Hint    string `json:"hint"`
+
+	Conflicts []movedData `json:"conflicts,omitempty"`
 }
 
 // fail says what went wrong and returns the exit code.
@@ -91,11 +93,12 @@ func (a *app) fail(err error) int {
 	f := a.explain(err)
 	a.progress.stop()
 	for _, file := range a.audits {
-		_ = file.write(document{Error: &f}) // what went wrong first is what is told
+		_ = file.write(document{Data: a.partial, Error: &f}) // what went wrong first is what is told
 	}
 	if a.format == jsonFormat {
-		_ = writeJSON(a.env.stdout, document{Error: &f})
+		_ = writeJSON(a.env.stdout, document{Data: a.partial, Error: &f})
 	}
+	a.tellConflicts(err)
 	fmt.Fprintf(a.env.stderr, "usr: error: %s\nusr: hint: %s\n", f.Message, f.Hint)
 	return f.Code
 }
@@ -108,7 +111,7 @@ func (a *app) explain(err error) failure {
 	if errors.As(err, &listed) {
 		message = safeLines(err.Error())
 	}
-	return failure{Code: code, Kind: kind, Message: message, Hint: safe(hint)}
+	return failure{Code: code, Kind: kind, Message: message, Hint: safe(hint), Conflicts: movedJSON(conflictsOf(err))}
 }
 
 func (a *app) classify(err error) (code int, kind, hint string) {
@@ -125,6 +128,9 @@ func (a *app) classify(err error) (code int, kind, hint string) {
 		missing     *sync.MissingError
 		unsafe      *sync.UnsafeError
 		history     *sync.HistoryError
+		conflict    *sync.ConflictError
+		take        *sync.TakeError
+		log         *sync.LogError
 		deletion    *sync.DeletionError
 		mismatch    *sync.MismatchError
 		space       *sync.SpaceError
@@ -165,6 +171,12 @@ func (a *app) classify(err error) (code int, kind, hint string) {
 		return codeMismatch, "verification", a.hintMismatch(mismatch)
 	case errors.As(err, &history):
 		return codeRefused, "history", a.hintHistory(history)
+	case errors.As(err, &conflict):
+		return codeRefused, "conflict", a.hintConflict(conflict)
+	case errors.As(err, &take):
+		return codeUsage, "usage", "leave out one of the two patterns that mean it, or make it narrower"
+	case errors.As(err, &log):
+		return codeRefused, "events", "look at the line with `" + "sed -n " + fmt.Sprint(log.Line) + "p .events.log` on both sides; an unfinished line is finished by its writer, so run the same command again"
 	case errors.As(err, &deletion):
 		return codeRefused, "deletion", a.hintDeletion(deletion)
 	case errors.As(err, &missing):

@@ -19,7 +19,7 @@ func (a *app) onward(action, dataset, remote string, flags ...string) string {
 		line = append(line, remote)
 	}
 	switch kept := a.doing.flags; {
-	case action == "diff", action == "pull", action == "push":
+	case action == "diff", action == "pull", action == "push", action == "sync":
 		line = append(line, kept.given()...)
 	case action == "verify":
 		line = append(line, kept.placeFlags.given()...)
@@ -88,7 +88,7 @@ func (a *app) hintHistory(e *sync.HistoryError) string {
 	}
 	hint := "bring those changes over first with `" + a.doingCommand(other) + "`"
 	if e.Relation != sync.LocalAhead && e.Relation != sync.LocalBehind {
-		hint = "look at both with `" + a.lookCommand() + "`"
+		hint = "keep what both have with `" + a.doingCommand("sync") + "`, or look at both first with `" + a.lookCommand() + "`"
 	}
 	return hint + a.orForce(", or overwrite what the source does not know of with `"+a.doingCommand(string(e.Direction), "--force")+"` (`usr undo` brings it back)")
 }

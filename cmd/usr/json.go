@@ -23,8 +23,9 @@ func (d document) MarshalJSON() ([]byte, error) {
 	if d.Error != nil {
 		return encode(struct {
 			Version int      `json:"usr_output_version"`
+			Data    any      `json:"data,omitempty"` // what was done before
 			Error   *failure `json:"error"`
-		}{outputVersion, d.Error})
+		}{outputVersion, d.Data, d.Error})
 	}
 	return encode(struct {
 		Version int `json:"usr_output_version"`

@@ -54,6 +54,7 @@ func (a *app) oneOfMany(p *sync.Pair, j job, id string) manyRow {
 	a.progress.stop()
 	f := a.explain(err)
 	f.Message = ofDataset(f.Message, j.action, id)
+	a.tellConflicts(err)
 	fmt.Fprintf(a.env.stderr, "usr: error: %s\nusr: hint: %s\n", f.Message, f.Hint)
 	return manyRow{id: id, failed: &f, err: err}
 }

@@ -326,7 +326,9 @@ func TestStoppedTwice(t *testing.T) {
 		cmd := b.program("pull", "densegen/x", "cluster", "-y", "--bwlimit", "500")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		must(t, cmd.Start())
-		if !until(10*time.Second, func() bool { return strings.Contains(processes(t), s.ConfigFile()+" ") && strings.Contains(processes(t), "--bwlimit=500") }) {
+		if !until(10*time.Second, func() bool {
+			return strings.Contains(processes(t), s.ConfigFile()+" ") && strings.Contains(processes(t), "--bwlimit=500")
+		}) {
 			t.Fatal("it does not copy")
 		}
 		must(t, cmd.Process.Signal(os.Interrupt))

@@ -12,7 +12,7 @@ type advice struct {
 	sentence string
 	was      string // the same, after a transfer
 	next     string // the command
-	note     string // what the command is, such as "a fast-forward"
+	note     string // what the command is or does, such as "is a fast-forward"
 }
 
 // relationAdvice says it of a comparison; the report's changes still lie before us.
@@ -26,22 +26,30 @@ func relationAdvice(p *page, v *audit) advice {
 		return advice{sentence: "both sides hold the same content"}
 	case sync.LocalBehind:
 		lead := lead(p, r, sync.Pull) + " ahead"
-		return advice{sentence: r.Remote + " is " + lead, was: r.Remote + " was " + lead, next: "pull", note: "a fast-forward"}
+		return advice{sentence: r.Remote + " is " + lead, was: r.Remote + " was " + lead, next: "pull", note: "is a fast-forward"}
 	case sync.LocalAhead:
 		lead := lead(p, r, sync.Push) + " ahead"
-		return advice{sentence: "this side is " + lead, was: "this side was " + lead, next: "push", note: "a fast-forward"}
+		return advice{sentence: "this side is " + lead, was: "this side was " + lead, next: "push", note: "is a fast-forward"}
 	case sync.RemoteOnly:
-		return advice{sentence: "only " + r.Remote + " has the " + noun, was: "only " + r.Remote + " had the " + noun, next: "pull", note: "a first copy"}
+		return advice{sentence: "only " + r.Remote + " has the " + noun, was: "only " + r.Remote + " had the " + noun, next: "pull", note: "is a first copy"}
 	case sync.LocalOnly:
-		return advice{sentence: "only this side has the " + noun, was: "only this side had the " + noun, next: "push", note: "a first copy"}
+		return advice{sentence: "only this side has the " + noun, was: "only this side had the " + noun, next: "push", note: "is a first copy"}
 	case sync.Diverged:
-		return advice{sentence: "both sides changed since they were last equal; neither pull nor push chooses between them",
-			was: "both sides had changed since they were last equal"}
+		return advice{sentence: "both sides changed since they were last equal", was: "both sides had changed since they were last equal",
+			next: "sync", note: v.mergeNote(p)}
 	case sync.Unrelated:
 		return advice{sentence: "both sides have the " + noun + ", they differ, and no common history is known; a pull or a push makes one of them the truth, but deletes nothing without --force",
 			was: "both sides had the " + noun + ", and no common history was known"}
 	}
 	return advice{}
+}
+
+// mergeNote is what a sync would do.
+func (v *audit) mergeNote(p *page) string {
+	if v.Merge == nil {
+		return "merges them"
+	}
+	return mergeWords(p, v.Merge)
 }
 
 // lead is what the source of a transfer has more than its destination.

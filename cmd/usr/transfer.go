@@ -88,6 +88,10 @@ func (a *app) doOne(ctx context.Context, j job, s subject) error {
 	defer p.Close()
 	r, err := a.doNamed(ctx, p, j, s)
 	if err != nil {
+		if r != nil { // the first half of a sync is done
+			a.progress.warn("local was merged, and is ahead now; the remote was not changed")
+			a.partial = auditJSON(a.auditOf(r, false))
+		}
 		return err
 	}
 	return a.showAudit(j, a.auditOf(r, false))

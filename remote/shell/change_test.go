@@ -20,6 +20,12 @@ const run1 = "20260101T000000.000000Z-000001"
 // "after" once the real one is done.
 func deadly(t *testing.T, dir string) (arm func(n int, after bool), fired func() bool) {
 	t.Helper()
+	return shooting(t, dir, "kill -9 0")
+}
+
+// shooting does the same with any shot.
+func shooting(t *testing.T, dir, shot string) (arm func(n int, after bool), fired func() bool) {
+	t.Helper()
 	counter := filepath.Join(dir, "counter")
 	for _, name := range []string{"mv", "rm", "sync", "perl"} {
 		check(t, remotetest.Shim(dir, name, fmt.Sprintf(`
@@ -29,7 +35,8 @@ read limit after <%[1]s.limit
 [ $n = $limit ] || exec %[2]s "$@"
 [ "$after" = false ] || %[2]s "$@"
 echo >%[1]s.fired
-kill -9 0`, counter, remotetest.Real(name))))
+%[3]s
+[ "$after" = true ] || exec %[2]s "$@"`, counter, remotetest.Real(name), shot)))
 	}
 	arm = func(n int, after bool) {
 		os.Remove(counter + ".fired")
@@ -83,6 +90,34 @@ func TestPromoteDies(t *testing.T) {
 }
 
 var changed = []remote.Change{{Kind: 'M', Path: "records.parquet"}, {Kind: 'A', Path: "_views/one/view"}}
+
+// TestPromoteHungUp: what was begun is finished though its connection is gone and the whole process group is hung up.
+func TestPromoteHungUp(t *testing.T) {
+	t.Parallel()
+	shims := t.TempDir()
+	arm, fired := shooting(t, shims, "kill -HUP 0")
+	deathbed := server(t, remotetest.Options{Env: map[string]string{"PATH": shims + ":" + os.Getenv("PATH")}})
+	_, nurse := connect(t)
+	for _, inPlace := range []bool{false, true} {
+		for n := 1; ; n++ {
+			arm(0, false)
+			root, live := dataset(t)
+			c := open(t, target(deathbed), shell.Options{})
+			stage(t, c, root, live, inPlace)
+			arm(n, n%2 == 0)
+			_, err := c.At(root).Promote(background, remote.Promotion{Key: "k", Run: run1, Live: live, Keep: true, Info: "{}", InPlace: inPlace, Changes: changed})
+			c.Close()
+			if !fired() {
+				check(t, err)
+				t.Logf("in place %v: hung up at each of %d calls", inPlace, n-1)
+				break
+			}
+			if !recovers(t, nurse, root, live, inPlace) {
+				t.Errorf("in place %v: a hang-up at call %d took it back", inPlace, n)
+			}
+		}
+	}
+}
 
 // stage claims, locks and stages.
 func stage(t *testing.T, s *shell.Session, root, live string, inPlace bool) {

@@ -425,7 +425,7 @@ replaces=$replaces
 keep=$keep
 "
   fi
-  set +f; harden "$J.tmp" "$R/info" "$R/changes" "$R/"dirs*; set -f
+  harden "$J.tmp" "$R/info" "$R/changes"
   mvt "$J.tmp" "$J"
   harden "$S/journal"
   set +e; (set -e; if [ $way = place ]; then inplace; else switch "$8" "$9"; finish "$key"; fi; put held "$held"); st=$?; set -e
@@ -488,6 +488,7 @@ finish() { # key
   harden "$S/stage/$1" "$G"
 }
 do_recover() { # root key: says run and whether forward
+  trap '' HUP
   held "$1" "$2"; paths "$1" "$2" -
   root=$1 key=$2
   [ ! -e "$J" ] || resume

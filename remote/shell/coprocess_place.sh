@@ -3,15 +3,15 @@
 # mover: a phase of it, by one process. "permitted" refuses what would fail half-way; "bring" brings in what is added, what is
 # replaced, then the primary; "log" the event log; "clear" moves out what goes. What is done already is not done again.
 # No line begins with a space once it is sent, hence the bars.
-mover() { # phase
+mover() { # phase kind: A, M or D is what becomes of the log
   case $renamer in
-  perl) perl -MErrno -e "$mover_perl" "$1" "$R" "$live";;
-  mv) "mover_$1";;
-  *) $renamer -c 'import sys; exec(sys.argv.pop(1).replace("\n|", "\n"))' "$mover_python" "$1" "$R" "$live";;
+  perl) perl -MErrno -e "$mover_perl" "$1" "$R" "$live" "$2";;
+  mv) "mover_$1" "$2";;
+  *) $renamer -c 'import sys; exec(sys.argv.pop(1).replace("\n|", "\n"))' "$mover_python" "$1" "$R" "$live" "$2";;
   esac
 }
 mover_perl='
-  my ($phase, $R, $live) = @ARGV;
+  my ($phase, $R, $live, $kind) = @ARGV;
   my ($T, $O, $log) = ("$R/tree", "$R/old", ".events.log");
   sub fail { print STDERR "$_[0]: $!\n"; exit 1 }
   sub there { my @s = lstat $_[0]; @s ? \@s : undef }
@@ -76,9 +76,12 @@ mover_perl='
     open $f, "<", "$R/$_[0]" or fail("$R/$_[0]");
     local $/ = "\0";
     map { chomp; [substr($_, 0, 1), substr $_, 2] } <$f> }
+  if ($phase eq "log") { # the time that this takes is that of its writers
+    $kind eq "D" ? drop($log) : put($log);
+    exit;
+  }
   my @dirs = records("dirs");
-  my @all = records("changes");
-  my @files = grep { $_->[1] ne $log } @all;
+  my @files = grep { $_->[1] ne $log } records("changes");
   sub rank { $_[0][1] eq "records.parquet" ? 2 : $_[0][0] eq "M" }
   if ($phase eq "permitted") {
     my %seen;
@@ -92,15 +95,13 @@ mover_perl='
     }
   } elsif ($phase eq "bring") {
     put($_->[1]) for (sort { rank($a) <=> rank($b) } grep { $_->[0] ne "D" } @files), grep { $_->[0] eq "A" } @dirs;
-  } elsif ($phase eq "log") {
-    $_->[0] eq "D" ? drop($log) : put($log) for grep { $_->[1] eq $log } @all;
   } else {
     drop($_->[1]) for grep { $_->[0] eq "D" } @files;
     for (reverse grep { $_->[0] eq "D" } @dirs) { makedirs(0, above("$_->[1]/")) if rmdir "$live/$_->[1]" }
   }'
 mover_python='
 |import errno, os, stat, subprocess, sys
-|phase, R, live = [os.fsencode(a) for a in sys.argv[1:]]
+|phase, R, live, kind = [os.fsencode(a) for a in sys.argv[1:]]
 |T, O, log = R + b"/tree", R + b"/old", b".events.log"
 |def there(p):
 |    try: return os.lstat(p)
@@ -173,15 +174,13 @@ mover_python='
 |    for d in dirs:
 |        while not os.path.isdir(d): d = os.path.dirname(d)
 |        if os.stat(d).st_uid != os.geteuid() and not os.access(d, os.W_OK | os.X_OK): raise OSError(errno.EACCES, os.strerror(errno.EACCES), d)
-|try:
-|    changes, dirs = records(b"changes"), records(b"dirs")
-|    files = [c for c in changes if c[1] != log]
+|def run():
+|    if phase == b"log": return (drop if kind == b"D" else put)(log)
+|    dirs = records(b"dirs")
+|    files = [c for c in records(b"changes") if c[1] != log]
 |    if phase == b"permitted": permitted(sorted(set(os.path.dirname(live + b"/" + p) for _, p in files)))
 |    elif phase == b"bring":
 |        for p in [c[1] for c in sorted(files, key=lambda c: 2 if c[1] == b"records.parquet" else c[0] == b"M") if c[0] != b"D"] + [p for k, p in dirs if k == b"A"]: put(p)
-|    elif phase == b"log":
-|        for k, p in changes:
-|            if p == log: (drop if k == b"D" else put)(p)
 |    else:
 |        for k, p in files:
 |            if k == b"D": drop(p)
@@ -190,6 +189,7 @@ mover_python='
 |            try: os.rmdir(live + b"/" + p)
 |            except OSError: continue
 |            makedirs(0, above(p + b"/"))
+|try: run()
 |except OSError as e: sys.exit("%s: %s" % (os.fsdecode(e.filename2 or e.filename or b""), e.strerror))'
 
 # The same by a process for each call, where there is neither perl nor Python.
@@ -197,12 +197,12 @@ mover_permitted() {
   if tr '\0' '\n' <"$R/changes" | grep -q "$soh"; then fail "$live: neither perl nor python3 is there, and mv alone cannot move a name with a control character"; fi
 }
 soh=$(printf '\001')
-each() { # command file kinds...: for each path, $kind is its kind
+each() { # command file kinds...: the command for each path
   command=$1 file=$2; shift 2
   for kinds do
     tr '\0\n' '\n\001' <"$R/$file" | while IFS= read -r record; do
       case $record in $kinds' '*) ;; *) continue;; esac
-      kind=${record%% *} record=${record#* }
+      record=${record#* }
       case $record in *"$soh"*) record=$(printf '%s.' "$record" | tr '\001' '\n'); record=${record%.};; esac
       $command "$record"
     done
@@ -217,8 +217,7 @@ mover_bring() {
 }
 bring_file() { case $1 in records.parquet|.events.log) ;; *) bring_put "$1";; esac; }
 bring_primary() { [ "$1" != records.parquet ] || bring_put "$1"; }
-bring_log() { [ "$1" != .events.log ] || if [ "$kind" = D ]; then bring_drop "$1"; else bring_put "$1"; fi; }
-mover_log() { each bring_log changes '[AMD]'; }
+mover_log() { if [ "$1" = D ]; then bring_drop .events.log; else bring_put .events.log; fi; }
 mover_clear() {
   each clear_file changes D
   # Those below come before those above.
@@ -289,11 +288,13 @@ bring_drop() { # path
 
 # -- the steps ------------------------------------------------------------------------------------------------------
 
-has_log() { tr '\0' '\n' <"$R/changes" | grep -q '^[AMD] \.events\.log$'; }
+log_kind() { log=$(tr '\0' '\n' <"$R/changes" | sed -n 's/^\([AMD]\) \.events\.log$/\1/p'); }
 begin_inplace() { # directories log-size seconds: up to the journal there is a way back
   fresh_names "$R/dirs" "$1"
-  mover permitted
-  if has_log; then hold "$live" "$3"; letgo; fi
+  harden "$R/dirs"
+  mover permitted ''
+  log_kind
+  if [ -n "$log" ]; then hold "$live" "$3"; letgo; fi
   makestate "$root" stage "$key" "$run" old
   cd /
   staged=-1
@@ -302,33 +303,37 @@ begin_inplace() { # directories log-size seconds: up to the journal there is a w
 }
 inplace() {
   held=0
-  mover bring
-  if has_log; then
+  log_kind
+  mover bring ''
+  if [ -n "$log" ]; then
+    cut_log
     hold "$live" 30
     now; since=$t
     inplace_log
     letgo
     now; held=$((t - since))
   fi
-  mover clear
+  mover clear ''
   do_flush "$live"
   find "$T" -depth -type d -exec rmdir -- {} + || fail "$T: not every file could be moved"
   finish_inplace
 }
-# inplace_log: what live's log has got since it was listed follows the staged one; a staged log that was written to before
-# a death is cut back first.
+# cut_log: a staged log that was written to before a death loses what was added.
+cut_log() {
+  if [ -e "$T/.events.log" ] && [ "$(wc -c <"$T/.events.log")" -gt "$staged" ]; then
+    rm -f -- "$R/aside"
+    head -c "$staged" -- "$T/.events.log" >"$R/aside"
+    mvt "$R/aside" "$T/.events.log"
+  fi
+}
+# inplace_log: what live's log has got since it was listed follows the staged one.
 inplace_log() {
   end=$listed
   if [ -e "$T/.events.log" ]; then
-    if [ "$(wc -c <"$T/.events.log")" -gt "$staged" ]; then
-      rm -f -- "$R/aside"
-      head -c "$staged" -- "$T/.events.log" >"$R/aside"
-      mvt "$R/aside" "$T/.events.log"
-    fi
     [ "$listed" -lt 0 ] || follow "$live/.events.log" "$listed" "$T/.events.log"
   elif [ "$staged" -ge 0 ]; then return
   fi
-  mover log
+  mover log "$log"
   [ "$listed" -lt 0 ] || follow "$R/old/.events.log" "$end" "$live/.events.log" # of who took no lock
 }
 finish_inplace() {
