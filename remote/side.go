@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"fmt"
 	"path"
 	"strings"
 	"time"
@@ -165,3 +166,24 @@ func (d *Dataset) Count(classes *verify.Classifier, listing verify.Manifest) {
 		}
 	}
 }
+
+// Glance is what a look shows that costs the same however many files there are.
+type Glance struct {
+	Stamps map[string]string // of the names asked for that are there
+	IDs    []string          // of the datasets, where they are asked for
+}
+
+// Stamp stands for a state of a file or directory.
+func Stamp(size, mtime, ctime int64, inode uint64) string {
+	return fmt.Sprintf("%d %d %d %d", size, mtime, ctime, inode)
+}
+
+// Waiting is told while a lock is waited for.
+type Waiting struct {
+	Path   string
+	Holder string        // who has it and since when, "" if that is not known
+	Left   time.Duration // before it is given up
+}
+
+// WaitingEvery is how often it is told.
+const WaitingEvery = 5 * time.Second

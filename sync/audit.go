@@ -44,6 +44,7 @@ func (c *command) audit(p *plan, action string, state State) *Report {
 		rows[ch.Class].count(ch)
 	}
 	r.Snapshots = countSnapshots(v)
+	r.dirs = Sides[[]string]{Local: pathsIn(v.local.dirs), Remote: pathsIn(v.remote.dirs)}
 	r.Print = Sides[string]{Local: fingerprint(v.local.files), Remote: fingerprint(v.remote.files)}
 	return r
 }
@@ -122,4 +123,12 @@ func within(c verify.Class, path string) string {
 		return strings.TrimPrefix(path, "_derived/")
 	}
 	return path
+}
+
+func pathsIn(m verify.Manifest) []string {
+	out := make([]string, len(m))
+	for i := range m {
+		out[i] = m[i].Path
+	}
+	return out
 }

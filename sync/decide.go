@@ -2,6 +2,7 @@ package sync
 
 import (
 	"context"
+	"errors"
 
 	"github.com/dnadesign-maintainers/usr/sync/history"
 	"github.com/dnadesign-maintainers/usr/verify"
@@ -13,10 +14,41 @@ func (c *command) decideCopy(ctx context.Context, v view, d Direction) (*plan, e
 	if err != nil {
 		return nil, err
 	}
-	if err := p.allowed(); err != nil {
+	err = p.allowed()
+	if p.destinationMoved() && isHistory(err) {
+		return p.unchanged(), nil
+	}
+	if err != nil {
 		return nil, err
 	}
 	return p, nil
+}
+
+func isHistory(err error) bool {
+	var refused *HistoryError
+	return errors.As(err, &refused)
+}
+
+// destinationMoved reports whether the source is what the common base records, and the destination moved on from it by
+// writing, not by damage. There is nothing to transfer this way, as there is not where both are equal.
+func (p *plan) destinationMoved() bool {
+	ahead, damaged := LocalAhead, p.history.Drift.Local
+	if p.direction == Push {
+		ahead, damaged = LocalBehind, p.history.Drift.Remote
+	}
+	return p.history.Relation == ahead && len(damaged) == 0
+}
+
+// unchanged is the plan that leaves the destination as it is.
+func (p *plan) unchanged() *plan {
+	q := &plan{view: p.view, direction: p.direction, src: p.src, dst: p.dst, history: p.history, base: p.base}
+	for i := range q.dst.files {
+		q.add(&q.dst.files[i], keep)
+	}
+	for _, d := range q.dst.dirs {
+		q.keptDirs = append(q.keptDirs, d.Path)
+	}
+	return q
 }
 
 // compare decides how the sides relate and what a transfer would change. Without a direction it is the one that the

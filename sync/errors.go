@@ -179,13 +179,13 @@ func (e *TakeError) Error() string {
 	return fmt.Sprintf("cannot take %q from both sides", e.Path)
 }
 
-// LogError means that a side's event log cannot be merged.
-type LogError struct {
+// LogMergeError means that a side's event log cannot be merged.
+type LogMergeError struct {
 	Side string
 	Line int64 // counted from 1
 	Why  string
 }
 
-func (e *LogError) Error() string {
+func (e *LogMergeError) Error() string {
 	return fmt.Sprintf("cannot merge the event log of %s: line %d: %s", e.Side, e.Line, e.Why)
 }

@@ -74,21 +74,28 @@ func TestFaultRelations(t *testing.T) {
 			if got := r.diff().Relation; got != c.want {
 				t.Fatalf("relation %s, want %s", got, c.want)
 			}
-			r.allows(sync.Pull, c.want == sync.LocalBehind || c.want == sync.InSync)
-			r.allows(sync.Push, c.want == sync.LocalAhead || c.want == sync.InSync)
+			r.allows(sync.Pull, c.want)
+			r.allows(sync.Push, c.want)
 		})
 	}
 }
 
-// allows tries a transfer without carrying it out.
-func (r *rig) allows(d sync.Direction, want bool) {
+// allows tries a transfer without carrying it out: it goes on, has nothing to do, or is refused, by the relation.
+func (r *rig) allows(d sync.Direction, rel sync.Relation) {
 	r.Helper()
 	m := modes()
 	m.DryRun = true
-	_, err := r.run(d, m)
+	report, err := r.run(d, m)
 	var refused *sync.HistoryError
-	if want && err != nil || !want && !errors.As(err, &refused) {
-		r.Errorf("%s: %v", d, err)
+	switch theirs := map[sync.Direction]sync.Relation{sync.Pull: sync.LocalAhead, sync.Push: sync.LocalBehind}[d]; {
+	case rel == sync.Diverged && !errors.As(err, &refused):
+		r.Errorf("%s of %s: %v", d, rel, err)
+	case rel != sync.Diverged && err != nil:
+		r.Errorf("%s of %s: %v", d, rel, err)
+	case rel == theirs && (report.State != sync.Skipped || len(report.Changes) > 0):
+		r.Errorf("%s of %s: state %s, changes %v", d, rel, report.State, report.Changes)
+	case rel != theirs && rel != sync.Diverged && report.State == sync.Skipped:
+		r.Errorf("%s of %s is skipped", d, rel)
 	}
 }
 
@@ -115,7 +122,7 @@ func TestFaultFirstMeeting(t *testing.T) {
 			if got := r.diff().Relation; got != c.want {
 				t.Fatalf("relation %s, want %s", got, c.want)
 			}
-			r.allows(sync.Pull, c.want != sync.LocalAhead && c.want != sync.Diverged)
+			r.allows(sync.Pull, c.want)
 		})
 	}
 }

@@ -122,7 +122,7 @@ func (c *command) mergeLogs(ctx context.Context, v view, base *history.Base, m *
 		return err
 	}
 	if !bytes.HasSuffix(local, []byte("\n")) && len(local) > 0 {
-		return &LogError{Side: v.local.side.Name(), Line: c.lineOf(ctx, v, r, from) + int64(bytes.Count(local, []byte("\n"))), Why: "the last line is not complete"}
+		return &LogMergeError{Side: v.local.side.Name(), Line: c.lineOf(ctx, v, r, from) + int64(bytes.Count(local, []byte("\n"))), Why: "the last line is not complete"}
 	}
 	remote = remote[:bytes.LastIndexByte(remote, '\n')+1]
 	common := commonLines(local, remote)
@@ -165,7 +165,7 @@ func (c *command) commonLog(ctx context.Context, v view, base *history.Base, r *
 			return 0, err
 		}
 		if s.log.Size < old.Size || d != old.Digest {
-			return 0, &LogError{Side: s.snap.side.Name(), Line: c.lineOf(ctx, v, r, -1), Why: "it does not continue the log that both sides had"}
+			return 0, &LogMergeError{Side: s.snap.side.Name(), Line: c.lineOf(ctx, v, r, -1), Why: "it does not continue the log that both sides had"}
 		}
 	}
 	return old.Size, nil

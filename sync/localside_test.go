@@ -17,7 +17,7 @@ import (
 // localBed is a bed on a root of its own.
 func localBed(t *testing.T) *bed {
 	root := t.TempDir()
-	s := local.New("local", root)
+	s := local.New("local", root, nil)
 	t.Cleanup(func() { s.Close() })
 	return &bed{T: t, s: s, root: root, id: "a", key: stateKey("a"), live: filepath.Join(root, "a")}
 }

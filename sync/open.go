@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dnadesign-maintainers/usr/profiles"
+	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/remote/rsync"
 	"github.com/dnadesign-maintainers/usr/remote/shell"
 	"github.com/dnadesign-maintainers/usr/remote/ssh"
@@ -51,7 +52,7 @@ func Open(ctx context.Context, o Options, profile *profiles.Remote, reach Reach)
 	if err != nil {
 		return nil, err
 	}
-	here := local.New("local", o.Root)
+	here := local.New("local", o.Root, o.waiting)
 	p := &Pair{o: o, classes: classes, local: here, store: store{dir: filepath.Join(o.Root, stateDir), local: here},
 		localRsync: onceRsync(), executions: &atomic.Int64{}}
 	if profile == nil {
@@ -98,6 +99,8 @@ func (o Options) withDefaults(profile *profiles.Remote) (Options, error) {
 	return o, nil
 }
 
+func (o Options) waiting(w remote.Waiting) { o.Observe(w) }
+
 // onceRsync asks for the version of this host's rsync at the first call that gets an answer.
 func onceRsync() func(context.Context) (rsync.Version, error) {
 	var known *rsync.Version
@@ -123,7 +126,7 @@ func (p *Pair) reach(ctx context.Context, profile profiles.Remote, reach Reach) 
 		if base == p.o.Root {
 			return nil, &RootError{Root: profile.BaseDir, Err: fmt.Errorf("remote %s is the local root itself", profile.Name)}
 		}
-		return local.New(profile.Name, base), nil
+		return local.New(profile.Name, base, p.o.waiting), nil
 	}
 	target, err := Target(profile, reach.Getenv)
 	if err != nil {
@@ -134,7 +137,7 @@ func (p *Pair) reach(ctx context.Context, profile profiles.Remote, reach Reach) 
 			Interactive: reach.Interactive, Stderr: reach.Stderr,
 			Command: func(argv []string) { p.executions.Add(1); p.o.Observe(Ran{argv}) },
 		},
-		Lazy: true,
+		Lazy: true, Waiting: p.o.waiting,
 	})
 	if err != nil {
 		return nil, err

@@ -54,6 +54,7 @@ type Modes struct {
 	LockTimeout   time.Duration
 	Bwlimit       string
 	Itemize       bool // let rsync print its own preview
+	Following     bool // nothing done is not worth a line of the log
 	Confirm       func(*Report) error
 	noHashes      bool // a host cannot hash: sizes and time stamps must do
 }
@@ -120,6 +121,9 @@ func (p *Pair) ranRsync(argv []string) {
 	}
 	p.o.Observe(Ran{argv})
 }
+
+// RemoteName is how messages call the remote, "" for none.
+func (p *Pair) RemoteName() string { return p.remoteName() }
 
 func (p *Pair) remoteName() string {
 	if p.remote == nil {

@@ -141,6 +141,9 @@ func (c *command) finish(r *Report) *Report {
 
 // logged adds the line of a success to the log. What was done stays done if that fails, which is reported.
 func (c *command) logged(r *Report) *Report {
+	if c.asked.Following && r.State != Transferred {
+		return r
+	}
 	if err := c.store.log(c.logEntry(r)); err != nil {
 		c.warn("cannot write the log: %v", err)
 	}

@@ -17,7 +17,7 @@ func treeOf(t *testing.T, words string) *snapshot {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &snapshot{side: local.New("there", "/there")}
+	s := &snapshot{side: local.New("there", "/there", nil)}
 	for _, word := range strings.Fields(words) {
 		path, content, _ := strings.Cut(word, "=")
 		e := verify.Entry{Path: path, Class: classes.Class(path), Size: int64(len(content))}

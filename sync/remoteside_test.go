@@ -50,7 +50,7 @@ func TestRemoteSide(t *testing.T) {
 // TestSingleFile does on both kinds of side what FILE mode does.
 func TestSingleFile(t *testing.T) {
 	far, _ := connectSide(t, t.TempDir(), remotetest.Options{})
-	for _, s := range []side{local.New("local", t.TempDir()), far} {
+	for _, s := range []side{local.New("local", t.TempDir(), nil), far} {
 		file := filepath.Join(t.TempDir(), "a b", "it's.parquet")
 		f := s
 		if _, err := f.Stat(t.Context(), file); !errors.Is(err, fs.ErrNotExist) {
@@ -64,7 +64,7 @@ func TestSingleFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		var busy *remote.LockError
-		if _, err := local.New("other", t.TempDir()).StageFile(t.Context(), file, 0); !errors.As(err, &busy) {
+		if _, err := local.New("other", t.TempDir(), nil).StageFile(t.Context(), file, 0); !errors.As(err, &busy) {
 			t.Errorf("%s: two runs stage for one file: %v", s.Name(), err)
 		}
 		if err := s.Release(t.Context()); err != nil {

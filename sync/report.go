@@ -36,6 +36,7 @@ type State string
 const (
 	Transferred State = "TRANSFERRED"
 	NoOp        State = "NO-OP"
+	Skipped     State = "SKIPPED" // the destination alone moved: nothing to transfer this way
 	DryRun      State = "DRY-RUN"
 	DiffOnly    State = "DIFF-ONLY"
 )
@@ -68,6 +69,8 @@ type Report struct {
 	EventsHeld     time.Duration // .events.lock of the destination
 	Took           time.Duration
 	Generation     string // run of the kept old tree, "" if none
+
+	dirs Sides[[]string] // below the dataset, of synchronized classes
 }
 
 // all lists the changes of both halves.

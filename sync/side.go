@@ -89,6 +89,9 @@ type side interface {
 	Generations(ctx context.Context, key string) ([]remote.Generation, error)
 	// Datasets lists what the root holds. Files are counted by their classes; nil is for who needs none counted.
 	Datasets(ctx context.Context, classes *verify.Classifier) ([]remote.Dataset, error)
+	// Glance looks at names below the root, and lists the ids of datasets if they are wanted. It costs the same however
+	// many files there are.
+	Glance(ctx context.Context, names []string, ids bool) (*remote.Glance, error)
 	// Close releases everything.
 	Close() error
 

@@ -264,7 +264,7 @@ func BenchmarkLink(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	s := local.New("local", from)
+	s := local.New("local", from, nil)
 	for b.Loop() {
 		to := b.TempDir()
 		if err := s.Link(b.Context(), from, to, paths); err != nil {

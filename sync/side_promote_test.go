@@ -380,7 +380,7 @@ func recovers(d *bed, w rewind, by side) {
 func TestSidesRecoverEachOther(t *testing.T) {
 	root := t.TempDir()
 	far, _ := connectSide(t, root, remotetest.Options{})
-	near := local.New("near", root)
+	near := local.New("near", root, nil)
 	for _, sides := range [][2]side{{far, near}, {near, far}} {
 		for _, w := range rewinds {
 			t.Run(sides[1].Name()+"/"+w.name, func(t *testing.T) {

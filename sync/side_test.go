@@ -388,7 +388,7 @@ func TestLocalSide(t *testing.T) {
 	if unix.Access(root, unix.W_OK) != nil {
 		t.Fatal("cannot write to ", root)
 	}
-	s := local.New("local", root)
+	s := local.New("local", root, nil)
 	testSide(t, s, root)
 	if err := s.Close(); err != nil {
 		t.Error(err)

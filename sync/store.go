@@ -269,7 +269,7 @@ type LogEntry struct {
 	Action      string    `json:"action"`
 	Dataset     string    `json:"dataset"`
 	Remote      string    `json:"remote,omitempty"`
-	State       State     `json:"transfer_state"`
+	State       State     `json:"transfer_state,omitempty"` // none of a failure
 	Relation    Relation  `json:"relation,omitempty"`
 	Added       int       `json:"added"`
 	Modified    int       `json:"modified"`
@@ -279,6 +279,7 @@ type LogEntry struct {
 	Generation  string    `json:"generation,omitempty"`
 	Seconds     float64   `json:"duration_s"`
 	Forced      bool      `json:"forced,omitempty"`
+	Error       *LogError `json:"error,omitempty"`
 }
 
 // log appends a line.

@@ -251,7 +251,7 @@ func TestSyncLogs(t *testing.T) {
 	refused := func(r *rig, want string) {
 		t.Helper()
 		_, err := r.sync(modes())
-		var bad *sync.LogError
+		var bad *sync.LogMergeError
 		if !errors.As(err, &bad) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}

@@ -186,7 +186,7 @@ func (s *syncing) decideRemote(ctx context.Context, v view) (*plan, error) {
 		return nil, behind
 	}
 	if end := m.log.whole; m.rows != nil && end > 0 && end < v.remote.files.Find(eventsPath).Size {
-		return nil, &LogError{Side: v.remote.side.Name(), Line: m.log.Base + m.log.RemoteTail + 1, Why: "the last line is not complete"}
+		return nil, &LogMergeError{Side: v.remote.side.Name(), Line: m.log.Base + m.log.RemoteTail + 1, Why: "the last line is not complete"}
 	}
 	p := planCopy(v, Push, h.standing)
 	p.base, p.merged = h.base, m
@@ -309,7 +309,7 @@ func (c *command) explain(ctx context.Context, p *plan, r *Report) error {
 		return err
 	}
 	m, err := c.mergeOf(ctx, p.view, h.base, h)
-	var log *LogError
+	var log *LogMergeError
 	if errors.As(err, &log) {
 		c.warn("%v", err)
 		return nil

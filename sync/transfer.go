@@ -162,7 +162,7 @@ func (c *command) decideRoomy(ctx context.Context, d deed, v view) (*plan, error
 	return p, c.room(ctx, p)
 }
 
-// nothingToDo ends a transfer of two equal sides: a dead run's stage is of no further use. Where an attempt before
+// nothingToDo ends a transfer that changes nothing: a dead run's stage is of no further use. Where an attempt before
 // lost its line during the switch, it was that which made them equal.
 func (c *command) nothingToDo(ctx context.Context, d deed, p *plan, left *legacy) (*Report, error) {
 	if err := c.clearStages(ctx, p.dst); err != nil {
@@ -183,15 +183,22 @@ func (c *command) unchanged(ctx context.Context, d deed, p *plan) (*Report, erro
 	return c.equal(ctx, d, p)
 }
 
-// equal reports two sides that hold the same, whose content is their common base.
+// equal reports that nothing is to be transferred. Where both sides hold the same, that is their common base.
 func (c *command) equal(ctx context.Context, d deed, p *plan) (*Report, error) {
-	r, err := c.report(ctx, p, d.action, NoOp)
+	state := NoOp
+	if p.history.Relation == LocalAhead || p.history.Relation == LocalBehind {
+		state = Skipped
+	}
+	r, err := c.report(ctx, p, d.action, state)
 	if err != nil {
 		return nil, err
 	}
 	c.remember(p.view)
 	c.bringTimes(ctx, p)
-	if err := c.recordEqual(ctx, p); err != nil {
+	if state == NoOp {
+		err = c.recordEqual(ctx, p)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return c.logged(c.finish(r)), nil

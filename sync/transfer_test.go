@@ -146,11 +146,19 @@ func TestLoop(t *testing.T) {
 	if r := l.diff(); r.Relation != sync.LocalAhead {
 		t.Fatalf("relation %s, want %s", r.Relation, sync.LocalAhead)
 	}
-	var refused *sync.HistoryError
-	if _, err := l.transfer(sync.Pull, modes()); !errors.As(err, &refused) {
-		t.Fatalf("pull over local changes: %v", err)
+	mine := l.content(filepath.Join(l.local, id))
+	r, err = l.transfer(sync.Pull, modes())
+	l.want(r, err, sync.Skipped)
+	if d := cmp.Diff(mine, l.content(filepath.Join(l.local, id))); d != "" || len(r.Changes) > 0 {
+		t.Fatalf("a pull of what is ahead changed it: %v\n%s", r.Changes, d)
 	}
 	r, err = l.transfer(sync.Push, modes())
+	l.want(r, err, sync.Transferred)
+	l.equal()
+	l.must(dataset.Increment(filepath.Join(l.remote, id), 20))
+	r, err = l.transfer(sync.Push, modes())
+	l.want(r, err, sync.Skipped)
+	r, err = l.transfer(sync.Pull, modes())
 	l.want(r, err, sync.Transferred)
 	l.equal()
 	if len(l.warnings) > 0 {

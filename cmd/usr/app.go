@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/dnadesign-maintainers/usr/profiles"
 	"github.com/dnadesign-maintainers/usr/remote"
@@ -30,6 +31,8 @@ type app struct {
 // doing is what the command is about, for hints.
 type doing struct {
 	action, dataset, remote string
+	root                    string // of the log, once the command is about to change something
+	forced                  bool
 	file                    bool         // the dataset is a single file
 	flags                   compareFlags // which of them are kept in hints: onward
 	nearest                 string       // the id that was probably meant, "" if none
@@ -204,8 +207,12 @@ func (a *app) connect(ctx context.Context, root string, p *profiles.Remote) (*sy
 		a.doing.remote = p.Name
 	}
 	a.progress.start()
+	var pauses []time.Duration
+	if a.doing.action == "follow" { // which dials by itself
+		pauses = []time.Duration{}
+	}
 	return sync.Open(ctx, sync.Options{
-		Root: root, Observe: a.progress.observe, KeepGenerations: 1, LockTimeout: profiles.Default("").LockTimeout,
+		Root: root, RetryPauses: pauses, Observe: a.progress.observe, KeepGenerations: 1, LockTimeout: profiles.Default("").LockTimeout,
 		Streams: 1, NoExchange: a.env.getenv("USR_NO_EXCHANGE") == "1", Now: a.env.now,
 	}, p, sync.Reach{Getenv: a.env.getenv, Interactive: a.env.canAsk(), Stderr: a.env.stderr})
 }

@@ -11,13 +11,15 @@ const description = "Keep USR datasets in step between this machine and a cluste
 type cli struct {
 	globals
 
-	Diff       diffCmd       `cmd:"" group:"look" aliases:"status" help:"Show what differs between here and the remote; change nothing."`
+	Diff       diffCmd       `cmd:"" group:"look" help:"Show what differs between here and the remote; change nothing."`
+	Status     statusCmd     `cmd:"" group:"look" help:"The same; without DATASET, of all that either side has."`
 	Verify     verifyCmd     `cmd:"" group:"look" help:"Read every byte on both sides and compare; transfer nothing."`
 	Datasets   datasetsCmd   `cmd:"" group:"look" help:"List the datasets here or on a remote."`
 	Log        logCmd        `cmd:"" group:"look" help:"Show what was synced, newest first."`
 	Pull       pullCmd       `cmd:"" group:"move" help:"Make the local dataset equal to the remote one."`
 	Push       pushCmd       `cmd:"" group:"move" help:"Make the remote dataset equal to the local one."`
 	Sync       syncCmd       `cmd:"" group:"move" help:"Make both sides hold what either gained: pull, push, or merge and push."`
+	Follow     followCmd     `cmd:"" group:"move" help:"Pull each time something lands on the remote, until told to stop."`
 	Undo       undoCmd       `cmd:"" group:"back" help:"Put back what the last pull (or, with REMOTE, push) replaced."`
 	Remotes    remotesCmd    `cmd:"" group:"remotes" help:"Manage the profiles of remotes."`
 	Doctor     doctorCmd     `cmd:"" group:"remotes" help:"Try on a remote whatever a transfer needs (remotes doctor)."`

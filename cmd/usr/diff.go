@@ -1,10 +1,6 @@
 package main
 
-import (
-	"context"
-
-	"github.com/dnadesign-maintainers/usr/sync"
-)
+import "context"
 
 type diffCmd struct {
 	sidesArgs
@@ -22,15 +18,5 @@ type standingFlags struct {
 
 // Run is called by kong.
 func (c *diffCmd) Run(ctx context.Context, a *app) error {
-	m, err := c.modes()
-	if err != nil {
-		return err
-	}
-	m.Itemize = c.Itemize
-	j := job{action: "diff", args: c.sidesArgs, flags: c.compareFlags, modes: m, source: eitherSide,
-		flagForDatasets: c.compareFlags.datasetOnly()}
-	j.dataset = func(p *sync.Pair, id string) (*sync.Report, error) { return p.Diff(ctx, id, m) }
-	j.file = func(p *sync.Pair, s sync.FileSpec) (*sync.Report, error) { return p.File(ctx, s, "", m) }
-	j.drift = c.ExitCode
-	return a.carryOut(ctx, j)
+	return a.diff(ctx, c.sidesArgs, c.compareFlags, c.ExitCode, c.Itemize)
 }

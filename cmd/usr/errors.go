@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -72,6 +73,13 @@ func (e *replaceError) Error() string {
 
 func (e *replaceError) Unwrap() error { return e.ExistsError }
 
+// unaskedError: a follow does nothing but fast-forwards by itself.
+type unaskedError struct{ relation sync.Relation }
+
+func (e *unaskedError) Error() string {
+	return fmt.Sprintf("cannot follow (%s): what to do is for a person to say", e.relation)
+}
+
 // stoppedError: the user stopped the command.
 type stoppedError struct{ err error }
 
@@ -92,6 +100,7 @@ type failure struct {
 func (a *app) fail(err error) int {
 	f := a.explain(err)
 	a.progress.stop()
+	a.logFailure(f)
 	for _, file := range a.audits {
 		_ = file.write(document{Data: a.partial, Error: &f}) // what went wrong first is what is told
 	}
@@ -101,6 +110,17 @@ func (a *app) fail(err error) int {
 	a.tellConflicts(err)
 	fmt.Fprintf(a.env.stderr, "usr: error: %s\nusr: hint: %s\n", f.Message, f.Hint)
 	return f.Code
+}
+
+// logFailure writes a line of the log for a command that was to change something and did not, for whoever asks in the
+// morning what happened. That it cannot be written is not worth a word beside what went wrong.
+func (a *app) logFailure(f failure) {
+	d := a.doing
+	if d.root == "" || f.Code == codeUsage || !isDir(filepath.Join(d.root, ".usr-sync")) { // a failure makes nothing
+		return
+	}
+	_ = sync.LogFailure(d.root, sync.LogEntry{Time: a.env.now().UTC(), Action: d.action, Dataset: d.dataset, Remote: d.remote,
+		Forced: d.forced, Error: &sync.LogError{Code: f.Code, Kind: f.Kind, Message: f.Message}})
 }
 
 // explain is the one place where errors become exit codes, kinds and hints.
@@ -125,12 +145,13 @@ func (a *app) classify(err error) (code int, kind, hint string) {
 		noMatch     *noMatchError
 		badID       *sync.IDError
 		root        *sync.RootError
+		unasked     *unaskedError
 		missing     *sync.MissingError
 		unsafe      *sync.UnsafeError
 		history     *sync.HistoryError
 		conflict    *sync.ConflictError
 		take        *sync.TakeError
-		log         *sync.LogError
+		log         *sync.LogMergeError
 		deletion    *sync.DeletionError
 		mismatch    *sync.MismatchError
 		space       *sync.SpaceError
@@ -161,6 +182,8 @@ func (a *app) classify(err error) (code int, kind, hint string) {
 		return codeUsage, "usage", usage.hint
 	case errors.As(err, &declined):
 		return codeDeclined, "declined", a.hintDeclined(declined)
+	case errors.As(err, &unasked):
+		return codeRefused, "history", "look at it with `" + a.lookCommand() + "`, then do it by hand: `" + a.doingCommand("pull") + "`"
 	case errors.As(err, &noMatch):
 		return codeRefused, "missing", "list the ids with `" + a.listCommand(noMatch.side) + "`"
 	case errors.As(err, &badID):

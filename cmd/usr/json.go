@@ -58,6 +58,16 @@ func writeJSON(w io.Writer, v any) error {
 	return err
 }
 
+// writeJSONLine prints v in one line.
+func writeJSONLine(w io.Writer, v any) error {
+	raw, err := encode(v)
+	if err != nil {
+		return fmt.Errorf("cannot write JSON: %w", err)
+	}
+	_, err = w.Write(append(escapeControls(bytes.TrimSpace(raw)), '\n'))
+	return err
+}
+
 func escapeControls(text []byte) []byte {
 	out := make([]byte, 0, len(text))
 	for i := 0; i < len(text); {

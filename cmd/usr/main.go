@@ -28,16 +28,7 @@ func main() {
 		ballast := make([]byte, gcBallast)
 		defer runtime.KeepAlive(ballast)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	go func() { // the first Ctrl-C stops children and releases locks; the second ends the program where it stands
-		<-signals
-		cancel()
-		<-signals
-		ssh.Abandon()
-		os.Exit(codeStopped)
-	}()
+	ctx := stoppable()
 	e, err := processEnv()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "usr: error: cannot start: %v\nusr: hint: change to a directory that exists\n", err)
@@ -45,6 +36,27 @@ func main() {
 	}
 	os.Exit(run(ctx, os.Args[1:], e))
 }
+
+// stoppable ends at the first Ctrl-C or the like, which stops children and releases locks; the second ends the program
+// where it stands.
+func stoppable() context.Context {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		cancel(&signalError{<-signals})
+		<-signals
+		ssh.Abandon()
+		os.Exit(codeStopped)
+	}()
+	return ctx
+}
+
+// signalError is why a command stops: a signal.
+type signalError struct{ signal os.Signal }
+
+func (e *signalError) Error() string { return "stopped by the signal " + e.signal.String() }
+func (e *signalError) Unwrap() error { return context.Canceled }
 
 // gcPercent keeps the heap near what lives in it: nearly all of that is listings, which are long-lived, so that
 // collecting more often costs little.

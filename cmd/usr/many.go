@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/dnadesign-maintainers/usr/remote"
@@ -19,14 +17,14 @@ func (a *app) doMany(ctx context.Context, j job, s subject) error {
 		return err
 	}
 	defer p.Close()
-	ids, err := j.source.ids(ctx, p)
+	ids, gone, err := j.source.matches(ctx, p, s.pattern)
 	if err != nil {
 		return err
 	}
-	if ids = matching(s.pattern, ids); len(ids) == 0 {
+	if len(ids)+len(gone) == 0 {
 		return &noMatchError{pattern: s.pattern, side: j.source.name(j.args.Remote)}
 	}
-	sum := &summary{action: j.action, remote: j.args.Remote}
+	sum := &summary{action: j.action, remote: j.args.Remote, vanished: gone}
 	for i, id := range ids {
 		row := a.oneOfMany(p, j, id)
 		sum.rows = append(sum.rows, row)
@@ -55,6 +53,7 @@ func (a *app) oneOfMany(p *sync.Pair, j job, id string) manyRow {
 	f := a.explain(err)
 	f.Message = ofDataset(f.Message, j.action, id)
 	a.tellConflicts(err)
+	a.logFailure(f)
 	fmt.Fprintf(a.env.stderr, "usr: error: %s\nusr: hint: %s\n", f.Message, f.Hint)
 	return manyRow{id: id, failed: &f, err: err}
 }
@@ -80,6 +79,13 @@ type summary struct {
 	action, remote string
 	rows           []manyRow
 	untried        []string // since the connection was lost before their turn
+	vanished       []vanished
+}
+
+// vanished is a dataset that was on both sides once, and is on one of them no more: it is named, and left alone.
+type vanished struct {
+	Dataset string `json:"dataset"`
+	From    string `json:"from"` // the side that has it no more
 }
 
 // manyRow is one dataset: an audit, or what went wrong.
@@ -118,9 +124,10 @@ func (s *summary) data() any {
 		}
 	}
 	return struct {
-		Datasets []any    `json:"datasets"`
-		Untried  []string `json:"untried"`
-	}{rows, orEmpty(s.untried)}
+		Datasets []any      `json:"datasets"`
+		Untried  []string   `json:"untried"`
+		Vanished []vanished `json:"vanished"`
+	}{rows, orEmpty(s.untried), orEmpty(s.vanished)}
 }
 
 func (s *summary) text(p *page, o opt) {
@@ -134,37 +141,78 @@ func (s *summary) text(p *page, o opt) {
 	}
 	p.fact("action", s.action+" of "+p.count(int64(len(s.rows)), "dataset")+" with "+s.remote)
 	p.gap()
-	p.table(s.grid(p))
-	if len(s.untried) > 0 {
+	if g := s.grid(p, o); len(g.rows) > 0 {
+		p.table(g)
 		p.gap()
+	}
+	if len(s.untried) > 0 {
 		p.fact("not tried", names(s.untried, o))
 	}
-	p.gap()
-	p.fact("state", strings.Join(s.states(p), ", "))
+	for _, v := range s.vanished {
+		p.fact("vanished", shown(v.Dataset)+" is on "+v.From+" no more, and was; it is left alone")
+	}
+	if len(s.rows) > 0 {
+		p.line(p.count(int64(len(s.rows)), "dataset") + ": " + strings.Join(s.counts(p), ", "))
+	}
 }
 
-// states counts the datasets by what became of them.
-func (s *summary) states(p *page) (out []string) {
+// outcomes are what may have become of a dataset, in the order in which they are told.
+var outcomes = []string{"pulled", "pushed", "undone", "would be pulled", "would be pushed", "only there", "only here", "behind", "ahead", "differ",
+	"in sync", "needs you"}
+
+// counts tells how many datasets had each outcome.
+func (s *summary) counts(p *page) (out []string) {
 	counts := map[string]int64{}
 	for _, r := range s.rows {
-		if r.failed != nil {
-			counts["FAILED"]++
-		} else {
-			counts[string(r.audit.State)]++
-		}
+		counts[r.outcome()]++
 	}
-	for _, state := range slices.Sorted(maps.Keys(counts)) {
-		out = append(out, tied(p.number(counts[state])+" "+state))
+	for _, what := range outcomes {
+		if n := counts[what]; n > 0 {
+			out = append(out, p.number(n)+" "+what)
+		}
 	}
 	return out
 }
 
 func (s *summary) isOutcome() {}
 
-func (s *summary) grid(p *page) *grid {
+// outcome is what became of a dataset, in the words of counts.
+func (r manyRow) outcome() string {
+	if r.failed != nil {
+		return "needs you"
+	}
+	deed := map[string]string{"pull": "pulled", "push": "pushed", "sync": "synced"}[r.audit.Action]
+	switch r.audit.State {
+	case sync.Transferred:
+		return deed
+	case sync.DryRun:
+		return "would be " + deed
+	}
+	switch r.audit.Relation {
+	case sync.InSync:
+		return "in sync"
+	case sync.LocalBehind:
+		return "behind"
+	case sync.LocalAhead:
+		return "ahead"
+	case sync.RemoteOnly:
+		return "only there"
+	case sync.LocalOnly:
+		return "only here"
+	case sync.Diverged, sync.Unrelated:
+		return "needs you"
+	}
+	return "differ"
+}
+
+// grid has a row for each dataset that differs, or did; --verbose has one for each.
+func (s *summary) grid(p *page, o opt) *grid {
 	g := columns("dataset", "state", "relation", ">+add", ">~mod", ">-del", ">bytes")
 	g.flex = 2 // ids are to be copied in one piece
 	for _, r := range s.rows {
+		if !o.verbose && r.outcome() == "in sync" {
+			continue
+		}
 		if r.failed != nil {
 			g.rows = append(g.rows, []cell{{text: shown(r.id)}, {fmt.Sprintf("FAILED (%d)", r.failed.Code), bad}, {text: r.failed.Kind}, {}, {}, {}, {}})
 			continue

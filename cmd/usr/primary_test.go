@@ -133,7 +133,7 @@ func TestVerifyManyAndFiles(t *testing.T) {
 	}
 	b.run(0, "pull", "densegen/*", "cluster", "-y")
 	stdout, _ := b.run(0, "verify", "densegen/*", "cluster")
-	wants(t, stdout, "verify of 2 datasets", "in-sync")
+	wants(t, stdout, "verify of 2 datasets", "in sync")
 	b.write("local/densegen/y/meta.md", "changed")
 	b.run(1, "verify", "densegen/*", "cluster")
 	file := b.path("cluster/densegen/x/records.parquet")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	stdsync "sync"
 	"time"
@@ -17,13 +18,17 @@ type progress struct {
 	o        progressOptions
 	terminal bool
 
-	mu       stdsync.Mutex // guards what follows; the engine reports from several goroutines
-	step     sync.Step
-	last     sync.Progressed
-	began    time.Time // of the phase of last
-	drawn    bool      // a line stands on the terminal and has to be cleared
-	warnings []string
-	itemized []string
+	mu        stdsync.Mutex // guards what follows; the engine reports from several goroutines
+	step      sync.Step
+	last      sync.Progressed
+	began     time.Time // of the phase of last
+	drawn     bool      // a line stands on the terminal and has to be cleared
+	warnings  []string
+	itemized  []string
+	lock      remote.Waiting // for which the command waits
+	lockUntil time.Time
+	lockSaid  string
+	idle      func(now time.Time) string // while a follow waits: what for
 
 	ending  chan struct{} // nil unless started
 	stopped chan struct{}
@@ -93,7 +98,7 @@ func (p *progress) tick() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	text := p.describe(time.Now())
-	if text == "" {
+	if text == "" || p.idle != nil && !p.terminal {
 		return
 	}
 	if !p.terminal {
@@ -126,6 +131,12 @@ var stepWords = map[sync.Step]string{
 
 // describe is the progress line.
 func (p *progress) describe(now time.Time) string {
+	if p.idle != nil {
+		return p.idle(now)
+	}
+	if p.lock.Path != "" {
+		return p.lockWords(now)
+	}
 	if p.last.Phase == "" {
 		return stepWords[p.step]
 	}
@@ -145,18 +156,32 @@ func (p *progress) describe(now time.Time) string {
 	return text
 }
 
+// lockWords say who has a lock, since when, and how long it is still waited for.
+func (p *progress) lockWords(now time.Time) string {
+	left := max(0, p.lockUntil.Sub(now)).Round(time.Second)
+	return safe("waiting " + left.String() + " more for " + p.lock.Path + ", held by " + orElse(p.lock.Holder, "another process"))
+}
+
 // observe is the engine's observer.
 func (p *progress) observe(e sync.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch e := e.(type) {
 	case sync.StepBegan:
-		p.step, p.last = e.Step, sync.Progressed{}
+		p.step, p.last, p.lock = e.Step, sync.Progressed{}, remote.Waiting{}
+	case sync.StepEnded:
+		p.lock = remote.Waiting{}
 	case sync.Progressed:
 		if e.Phase != p.last.Phase {
 			p.began = time.Now()
 		}
 		p.last = e
+	case remote.Waiting:
+		p.lock, p.lockUntil = e, time.Now().Add(e.Left)
+		if !p.o.quiet && !p.terminal && p.lockSaid != e.Path+e.Holder {
+			p.lockSaid = e.Path + e.Holder
+			p.say("usr: " + p.lockWords(time.Now()))
+		}
 	case sync.Warned:
 		if slices.Contains(p.warnings, e.Text) { // the preview said it already
 			return
@@ -177,6 +202,25 @@ func (p *progress) warn(text string) { p.say("usr: warning: " + safe(text)) }
 func (p *progress) say(line string) {
 	p.clear()
 	fmt.Fprintln(p.env.stderr, line)
+}
+
+// tell says a line that belongs to no step.
+func (p *progress) tell(text string) { p.line(p.env.stderr, text) }
+
+// line prints one, over what is drawn.
+func (p *progress) line(w io.Writer, text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
+	fmt.Fprintln(w, text)
+}
+
+// waits shows what a follow waits for; nil when it goes on.
+func (p *progress) waits(idle func(now time.Time) string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idle = idle
+	p.step, p.last = "", sync.Progressed{}
 }
 
 // forget drops what was said of an earlier dataset.

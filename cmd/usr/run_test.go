@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dnadesign-maintainers/usr/remote/remotetest/dataset"
+	"github.com/dnadesign-maintainers/usr/sync"
 )
 
 // bench runs the program in this process, in an environment of its own.
@@ -365,4 +366,38 @@ func TestRootIsFoundUpwards(t *testing.T) {
 	b.dataset("package/datasets", "densegen/y")
 	stdout, _ = b.run(0, "--root", "package", "datasets")
 	wants(t, stdout, "densegen/y")
+}
+
+// The log tells what failed, in a window of time, and what was forced.
+func TestLogOfFailures(t *testing.T) {
+	b := newBench(t)
+	b.dataset("cluster", "ns/a")
+	b.dataset("cluster", "ns/b")
+	b.run(0, "pull", "ns/*", "cluster", "-y")
+	for _, id := range []string{"ns/a", "ns/b"} {
+		must(t, dataset.Increment(b.path("cluster", id), 10))
+	}
+	must(t, dataset.Annotate(b.path("local/ns/b")))
+	b.run(codeRefused, "pull", "ns/*", "cluster", "-y")
+	b.run(codeRefused, "pull", "nothing", "cluster", "-y")
+	b.run(codeUsage, "pull", "nothing", "clutser", "-y")
+	b.run(0, "pull", "ns/b", "cluster", "-y", "--force")
+	stdout, _ := b.run(0, "log", "--failed", "--since", "1d")
+	wants(t, stdout, "FAILED (6) history", "cannot pull ns/b (diverged)", "FAILED (6) missing", "nothing")
+	if strings.Contains(stdout, "ns/a") || strings.Contains(stdout, "clutser") {
+		t.Errorf("what did not fail:\n%s", stdout)
+	}
+	stdout, _ = b.run(0, "log", "ns/*", "--format", "json")
+	var doc struct {
+		Data struct {
+			Entries []sync.LogEntry `json:"entries"`
+		}
+	}
+	must(t, json.Unmarshal([]byte(stdout), &doc))
+	if n := len(doc.Data.Entries); n != 5 || !doc.Data.Entries[0].Forced || doc.Data.Entries[1].Error.Kind != "history" {
+		t.Errorf("%d entries:\n%s", n, stdout)
+	}
+	stdout, _ = b.run(0, "log", "ns/b")
+	wants(t, stdout, "pull --force")
+	b.run(codeUsage, "log", "--since", "xd")
 }

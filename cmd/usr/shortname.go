@@ -58,6 +58,42 @@ func (s sides) ids(ctx context.Context, p *sync.Pair) ([]string, error) {
 	return slices.Compact(all), nil
 }
 
+// matches lists the datasets there that a pattern means, and those that vanished from one side.
+func (s sides) matches(ctx context.Context, p *sync.Pair, pattern string) (ids []string, gone []vanished, err error) {
+	here, err := hereOnly.ids(ctx, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	there, err := thereOnly.ids(ctx, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, id := range matching(pattern, slices.Compact(slices.Sorted(slices.Values(slices.Concat(here, there))))) {
+		isHere, isThere := slices.Contains(here, id), slices.Contains(there, id)
+		if isHere != isThere {
+			was, err := p.Vanished(ctx, id)
+			if err != nil {
+				return nil, nil, err
+			}
+			if was {
+				gone = append(gone, vanished{id, absentFrom(isHere, p)})
+				continue
+			}
+		}
+		if s == eitherSide || s == hereOnly && isHere || s == thereOnly && isThere {
+			ids = append(ids, id)
+		}
+	}
+	return ids, gone, nil
+}
+
+func absentFrom(isHere bool, p *sync.Pair) string {
+	if isHere {
+		return p.RemoteName()
+	}
+	return here
+}
+
 // doNamed does a job on the dataset of an id. What exists as written comes first; where nothing does, the id may be the
 // last name of exactly one.
 func (a *app) doNamed(ctx context.Context, p *sync.Pair, j job, s subject) (*sync.Report, error) {

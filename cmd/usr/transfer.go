@@ -53,6 +53,9 @@ func (a *app) carryOut(ctx context.Context, j job) error {
 	if err := a.openAudits(j.flags.auditFlags, s); err != nil {
 		return err
 	}
+	if j.changes() && s.file == "" {
+		a.doing.root, a.doing.forced = s.root, j.modes.Force
+	}
 	switch {
 	case s.file != "":
 		return a.doFile(ctx, j, s)
@@ -61,6 +64,9 @@ func (a *app) carryOut(ctx context.Context, j job) error {
 	}
 	return a.doOne(ctx, j, s)
 }
+
+// changes reports whether a job is to change a side.
+func (j job) changes() bool { return j.action != "diff" && j.action != "verify" && !j.modes.DryRun }
 
 // check refuses flags that do not go with the kind of subject.
 func (j job) check(s subject) error {

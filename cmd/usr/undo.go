@@ -28,6 +28,7 @@ func (c *undoCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	m := sync.Modes{Primary: sync.ByHash, Sidecars: true, ContentHashes: true, LockTimeout: time.Duration(c.LockTimeout), MaxDelete: c.MaxDelete}
+	a.doing.root = s.root
 	j := job{action: "undo", args: sidesArgs{Remote: c.Remote}, source: hereOnly}
 	if c.Remote != "" {
 		j.source = eitherSide

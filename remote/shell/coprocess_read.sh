@@ -168,4 +168,24 @@ do_datasets() { # root, 1: with their files
     if [ -f "$d/.events.log" ]; then put last "$(tail -c 65536 -- "$d/.events.log" 2>/dev/null | tail -n 2; echo .)"; fi
   done
 }
+do_glance() { # root, "ids" if those are wanted; names below it: what is there of them. No directory of a dataset is read.
+  enter "$1"
+  if [ -n "${2-}" ]; then
+    set +f
+    for d in */; do
+      d=${d%/}
+      [ "$d" != archived ] || continue
+      if [ -f "$d/records.parquet" ]; then put id "$d"; continue; fi
+      for s in "$d"/*/; do [ ! -f "${s}records.parquet" ] || put id "${s%/}"; done
+    done
+    set -f
+  fi
+  put list "$token"
+  [ -n "$payload" ] || return 0
+  if [ $lister = find ]; then
+    names | xargs -0 sh -c 'exec find "$@" -prune -printf "%y %s %T@ %C@ %D %i %m %G %p\0"' sh 2>/dev/null || :
+  else
+    names | xargs -0 $stat "$record" 2>/dev/null || :
+  fi
+}
 do_run() { script=$(names); set +e; eval "$script"; }

@@ -55,6 +55,7 @@ func (s *Session) obtain(ctx context.Context, r request, path string, timeout ti
 	begin := time.Now()
 	wait := time.Duration(0)
 	args := r.args
+	told := begin.Add(time.Second - remote.WaitingEvery)
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		asked := time.Now()
 		r.args = append(args[:len(args):len(args)], strconv.Itoa(int(wait/time.Second)))
@@ -73,12 +74,20 @@ func (s *Session) obtain(ctx context.Context, r request, path string, timeout ti
 		if left <= 0 {
 			return &remote.LockError{Path: busy, Waited: time.Since(begin), Holder: s.holder(ctx, busy)}
 		}
+		if s.o.Waiting != nil && time.Since(told) >= remote.WaitingEvery {
+			told = time.Now()
+			s.o.Waiting(remote.Waiting{Path: path, Holder: s.holder(ctx, path), Left: left})
+		}
 		if time.Since(asked) < wait/2 || wait == 0 { // not every flock(1) can wait
 			if err := sleep(ctx, min(pause, left)); err != nil {
 				return err
 			}
 		}
-		wait = max(0, min(slice, left, s.o.Watchdog/3)).Truncate(time.Second)
+		mostly := slice
+		if told.Before(begin) { // somebody is to be told soon
+			mostly = time.Second
+		}
+		wait = max(0, min(mostly, left, s.o.Watchdog/3)).Truncate(time.Second)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/remote/ssh"
 )
 
@@ -16,6 +17,8 @@ type Options struct {
 	Lazy bool
 	// Noisy tolerates a login shell that prints on stdout: Noise has the text. Without it that is a *NoiseError.
 	Noisy bool
+	// Waiting is told while a lock is waited for; nil if nobody wants to know.
+	Waiting func(remote.Waiting)
 	// Watchdog is how long the remote shell keeps a lock without a sign of life from here; 0: 45 s.
 	Watchdog time.Duration
 }

@@ -34,7 +34,7 @@ func (s *Side) Claim(ctx context.Context, key string, timeout time.Duration) err
 	if err := s.makeState("journal"); err != nil {
 		return fmt.Errorf("cannot make the state directory of %s: %w", s.name, err)
 	}
-	l, err := waitLock(ctx, s.journalPath(key)+".lock", timeout)
+	l, err := waitTelling(ctx, s.journalPath(key)+".lock", timeout, s.waiting)
 	if err != nil {
 		return lockError("claim "+key+" on "+s.name, err)
 	}
@@ -52,7 +52,7 @@ func (s *Side) Lock(ctx context.Context, live string, timeout time.Duration, rea
 	if s.lock != nil {
 		return false, fmt.Errorf("cannot lock %s: %s is locked", live, s.live)
 	}
-	l, err := waitLock(ctx, filepath.Join(live, remote.LockFile), timeout)
+	l, err := waitTelling(ctx, filepath.Join(live, remote.LockFile), timeout, s.waiting)
 	if readOnly && errors.Is(err, errUnlockable) {
 		return false, nil
 	}
@@ -95,7 +95,13 @@ func lockError(do string, err error) error {
 // waitLock polls, since flock(2) has no time limit; each attempt opens the file anew, for it may be replaced
 // while we wait.
 func waitLock(ctx context.Context, path string, timeout time.Duration) (*fileLock, error) {
+	return waitTelling(ctx, path, timeout, nil)
+}
+
+// waitTelling is waitLock that tells of its wait: after a second, and now and then.
+func waitTelling(ctx context.Context, path string, timeout time.Duration, tell func(remote.Waiting)) (*fileLock, error) {
 	begin := time.Now()
+	told := begin.Add(time.Second - remote.WaitingEvery)
 	pause := 10 * time.Millisecond
 	for {
 		l, holder, err := tryLock(path)
@@ -105,6 +111,10 @@ func waitLock(ctx context.Context, path string, timeout time.Duration) (*fileLoc
 		waited := time.Since(begin)
 		if waited >= timeout {
 			return nil, &remote.LockError{Path: path, Waited: waited, Holder: holder()}
+		}
+		if tell != nil && time.Since(told) >= remote.WaitingEvery {
+			told = time.Now()
+			tell(remote.Waiting{Path: path, Holder: holder(), Left: timeout - waited})
 		}
 		select {
 		case <-ctx.Done():

@@ -16,7 +16,7 @@ const run1 = "20260101T000000.000000Z-000001"
 func TestFailedSwitch(t *testing.T) {
 	const key = "ds"
 	root := t.TempDir()
-	s := New("local", root)
+	s := New("local", root, nil)
 	live := filepath.Join(root, "ds")
 	must := func(errs ...error) {
 		t.Helper()

@@ -29,6 +29,7 @@ import (
 // Its locks die with the process, so there is nothing to keep alive.
 type Side struct {
 	name, root, state string
+	waiting           func(remote.Waiting) // called while a lock is waited for
 	claim             *fileLock
 	claimKey          string
 	lock              *fileLock
@@ -36,9 +37,9 @@ type Side struct {
 	live              string    // what lock is the lock of
 }
 
-// New takes an absolute root. It touches nothing.
-func New(name, root string) *Side {
-	return &Side{name: name, root: root, state: filepath.Join(root, remote.StateDir)}
+// New takes an absolute root, and what is to be called while a lock is waited for, which may be nil. It touches nothing.
+func New(name, root string, waiting func(remote.Waiting)) *Side {
+	return &Side{name: name, root: root, waiting: waiting, state: filepath.Join(root, remote.StateDir)}
 }
 
 func (s *Side) Name() string { return s.name }
