@@ -41,12 +41,16 @@ var keys = []key{
 	{name: "streams", field: func(r *Remote) any { return &r.Streams }, min: 1, max: maxNumber},
 	{name: "keep_generations", field: func(r *Remote) any { return &r.KeepGenerations }, max: maxNumber},
 	{name: "rebuildable", field: func(r *Remote) any { return &r.Rebuildable }, check: isPattern},
+	{name: "max_files", field: func(r *Remote) any { return &r.MaxFiles }, min: 1, max: maxEntries},
 	{name: "lock_timeout", field: func(r *Remote) any { return &r.LockTimeout }},
 	{name: "control_persist", field: func(r *Remote) any { return &r.ControlPersist }},
 	{name: "ignore", field: func(r *Remote) any { return &r.Ignore }, check: isPattern},
 }
 
-const maxNumber = 1_000_000
+const (
+	maxNumber  = 1_000_000
+	maxEntries = 1_000_000_000
+)
 
 func keyNames() []string {
 	names := make([]string, len(keys))

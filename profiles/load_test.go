@@ -61,6 +61,7 @@ remotes:
     bwlimit: 1.5M
     streams: 4
     keep_generations: 0
+    max_files: 20
     lock_timeout: 90
     control_persist: 10m
     ignore: ["*.tmp", scratch/]
@@ -73,7 +74,7 @@ remotes:
 		Port: 2222, SSHKeyEnv: "USR_KEY", SSHConfig: "~/.ssh/other",
 		SSHOptions:   []string{"Compression=yes", "ServerAliveInterval 5"},
 		TransferHost: "scc-globus.bu.edu", RsyncPath: "/opt/rsync 3/bin/rsync",
-		RepoRoot: "/project/repo", LocalRepoRoot: "~/repo", Bwlimit: "1.5M", Streams: 4,
+		RepoRoot: "/project/repo", LocalRepoRoot: "~/repo", Bwlimit: "1.5M", Streams: 4, MaxFiles: 20,
 		LockTimeout: 90 * time.Second, ControlPersist: 10 * time.Minute, Ignore: []string{"*.tmp", "scratch/"},
 	}
 	mount := Default("mount")

@@ -42,6 +42,17 @@ func (e *ConnectError) Error() string {
 	return "cannot reach " + e.Target + ": " + withDetail(string(e.Reason), e.Detail)
 }
 
+// FloodError means that a host tells more than it can have to tell. The connection is closed.
+type FloodError struct {
+	Target string // the remote's name
+	Do     string // what was to be done
+	More   string // than what it tells: "5000000 files" or a number of bytes
+}
+
+func (e *FloodError) Error() string {
+	return fmt.Sprintf("cannot %s: %s tells more than %s", e.Do, e.Target, e.More)
+}
+
 // ToolError means that a program that is needed is missing or unusable on Where ("this host" or a host name).
 type ToolError struct{ Tool, Where, Detail string }
 

@@ -226,6 +226,7 @@ func (f *fileTransfer) copyFile(ctx context.Context, p *plan, dir string) error 
 		FromDir: p.src.survey.Live, ToDir: dir, Files: []string{e.Path},
 		Basis:      []string{p.dst.survey.Live},
 		PartialDir: partialDir,
+		Largest:    e.Size,
 		Bwlimit:    f.bwlimit(),
 		Stall:      stallTimeout,
 		Progress:   func(n int64) { f.o.Observe(Progressed{Phase: "transfer", Done: n, Total: e.Size, Files: 1}) },

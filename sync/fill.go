@@ -195,6 +195,7 @@ func (st *stage) copyFiles(ctx context.Context, p *plan, want []*verify.Entry, d
 		FromDir: p.src.survey.Live, ToDir: st.tree,
 		Basis:      basis,
 		PartialDir: partialDir,
+		Largest:    largest(want),
 		Bwlimit:    st.bwlimit(),
 		Stall:      stallTimeout,
 		Small:      total/int64(len(want)+1) < smallFile, TrustSender: len(want) > manyFiles && st.trustSender(ctx),
@@ -209,6 +210,13 @@ func (st *stage) copyFiles(ctx context.Context, p *plan, want []*verify.Entry, d
 		return nil // the next look at the source decides
 	}
 	return err
+}
+
+func largest(files []*verify.Entry) (n int64) {
+	for _, e := range files {
+		n = max(n, e.Size)
+	}
+	return n
 }
 
 // endpoints say how rsync reaches both ends of a plan.

@@ -157,5 +157,5 @@ func Target(p profiles.Remote, getenv func(string) string) (ssh.Target, error) {
 	}
 	return ssh.Target{Name: p.Name, Host: p.Host, User: p.User, Port: p.Port, TransferHost: p.TransferHost,
 		KeyPath: key, ConfigFile: config, Options: p.SSHOptions, BatchMode: p.BatchMode,
-		ControlPersist: p.ControlPersist, RsyncPath: p.RsyncPath, BaseDir: p.BaseDir}, nil
+		ControlPersist: p.ControlPersist, RsyncPath: p.RsyncPath, BaseDir: p.BaseDir, MaxFiles: p.MaxFiles}, nil
 }

@@ -161,6 +161,7 @@ func (a *app) classify(err error) (code int, kind, hint string) {
 		noHash      *sync.NoHashError
 		connect     *remote.ConnectError
 		tool        *remote.ToolError
+		flood       *remote.FloodError
 		lock        *remote.LockError
 		planted     *remote.PlantedError
 		noise       *remote.NoiseError
@@ -234,6 +235,8 @@ func (a *app) classify(err error) (code int, kind, hint string) {
 		return codeUnreachable, "tool", "install openssl or coreutils on " + noHash.Side + "; or compare by Parquet footer, size and time, knowingly: --verify auto"
 	case errors.As(err, &noise):
 		return codeUnreachable, "noise", "make the start-up files of the login shell print nothing when the shell is not interactive (~/.bashrc, ~/.cshrc)"
+	case errors.As(err, &flood):
+		return codeUnreachable, "flood", "if there really are so many files raise max_files of the remote in the remotes file; else see what the host's programs print"
 	case errors.As(err, &connect):
 		return codeUnreachable, "connection", a.hintConnect(connect)
 	case errors.As(err, &copying):
@@ -263,6 +266,10 @@ func (a *app) classifyRsync(err *rsync.Error) (code int, kind, hint string) {
 		return codeUnreachable, "tool", hintTool("rsync", "this host")
 	case err.ToolMissing():
 		return codeUnreachable, "tool", hintTool("rsync", a.remoteName())
+	case err.Flooded():
+		return codeUnreachable, "flood", "see what the host's start-up files and its rsync print without end"
+	case err.TooLarge():
+		return codeInterrupted, "interrupted", "run the same command again, which lists the files anew; if it stays so the host's rsync or file system lies"
 	case err.NoSession():
 		return codeUnreachable, "connection", "ask the administrators for MaxSessions 4 or more (10 is usual), or name another host for transfers as transfer_host in `" + a.command("remotes", "show", a.remoteName()) + "`"
 	case err.Noise():

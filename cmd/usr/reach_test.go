@@ -82,7 +82,7 @@ func TestMissingTools(t *testing.T) {
 	_, stderr := b.run(codeUnreachable, "pull", "densegen/x", "cluster", "-y")
 	wants(t, stderr, "cannot use flock on", "usr: hint: install flock (package util-linux)")
 	stdout, _ := b.run(codeUnreachable, "remotes", "doctor", "--remote", "cluster")
-	wants(t, stdout, "util-linux", "cluster: not ready, 21 checks, 0 warn, 2 fail")
+	wants(t, stdout, "util-linux", "cluster: not ready, 22 checks, 0 warn, 2 fail")
 	must(t, os.WriteFile(b.path("local", "registry.yaml"), nil, 0o600))
 
 	b, _ = farBench(t, remotetest.Options{Env: pathWith(t, nil, "rsync")})

@@ -124,6 +124,7 @@ func remoteValues(r profiles.Remote) []remoteValue {
 		{"transfer_host", text(r.TransferHost), "(the host)"}, {"rsync_path", r.RsyncPath, ""},
 		{"repo_root", text(r.RepoRoot), none}, {"local_repo_root", text(r.LocalRepoRoot), none},
 		{"bwlimit", text(r.Bwlimit), none}, {"streams", r.Streams, ""}, {"keep_generations", r.KeepGenerations, ""},
+		{"max_files", r.MaxFiles, ""},
 		{"lock_timeout", span(r.LockTimeout), none}, {"control_persist", span(r.ControlPersist), "(closed at the end)"},
 		{"ignore", list(r.Ignore), none},
 		{"rebuildable", list(r.Rebuildable), none},

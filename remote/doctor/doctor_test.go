@@ -129,6 +129,7 @@ func remoteRows(changed map[string]string) string {
 func baseRows(changed map[string]string) string {
 	return rows([]string{
 		`ok   base directory: /.*`,
+		`ok   registry: neither root has a registry.yaml`,
 		`ok   file system: \w+`,
 		`ok   free space: \d+ .B and \d+ inodes free \(quotas apart\)`,
 		`ok   base writable: a file and a directory made, renamed and removed`,
@@ -265,7 +266,7 @@ func TestDoctorBaseDirectory(t *testing.T) {
 	tg.BaseDir = t.TempDir() // the tester's own
 	check(t, os.Chmod(filepath.Dir(tg.BaseDir), 0o755))
 	found := examine(t, tg, nil)
-	expect(t, found, localRows+remoteRows(nil)+strings.Join(strings.SplitAfter(baseRows(nil), "\n")[:3], "")+
+	expect(t, found, localRows+remoteRows(nil)+strings.Join(strings.SplitAfter(baseRows(nil), "\n")[:4], "")+
 		`fail base writable: .*Permission denied -> pull works without; .*`+"\n"+lastRows)
 
 	check(t, os.Chmod(tg.BaseDir, 0o700))
@@ -433,4 +434,30 @@ func within(t *testing.T, limit time.Duration, what string, ok func() bool) {
 			t.Fatalf("after %s it is still not so: %s", limit, what)
 		}
 	}
+}
+
+// TestDoctorOfRegistries: two roots with other registries drift apart by themselves.
+func TestDoctorOfRegistries(t *testing.T) {
+	t.Parallel()
+	tg, root := ssh.Target{Name: "mount", BaseDir: t.TempDir()}, t.TempDir()
+	sees := func(want string) {
+		t.Helper()
+		found, err := (&doctor.Doctor{Target: tg, Root: root}).Run(t.Context())
+		check(t, err)
+		for _, f := range found {
+			if f.Name == "registry" {
+				if got := string(f.State) + " " + f.Saw; !strings.HasPrefix(got, want) {
+					t.Errorf("%s, want %s", got, want)
+				}
+				return
+			}
+		}
+		t.Errorf("no row: %v", found)
+	}
+	check(t, os.WriteFile(root+"/registry.yaml", []byte("a: 1\n"), 0o644))
+	sees("warn only one of the roots")
+	check(t, os.WriteFile(tg.BaseDir+"/registry.yaml", []byte("a: 2\n"), 0o644))
+	sees("warn registry.yaml differs")
+	check(t, os.WriteFile(tg.BaseDir+"/registry.yaml", []byte("a: 1\n"), 0o644))
+	sees("ok registry.yaml is the same")
 }

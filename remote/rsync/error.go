@@ -1,9 +1,11 @@
 package rsync
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // Error is a run of rsync that did not end well. rsync's codes race (a refused connection is 255 or 12), so
@@ -33,6 +35,8 @@ func (e *Error) why() string {
 		return "no progress, rsync was stopped"
 	case e.err != nil:
 		return e.err.Error()
+	case e.TooLarge():
+		return "of a file far more came than its listing said"
 	case e.NoSession():
 		return "the host allows no second session on the connection (MaxSessions of its sshd)"
 	case e.Stderr == "":
@@ -49,7 +53,7 @@ func (e *Error) Transient() bool {
 	if e.Stalled {
 		return true
 	}
-	if e.err != nil || e.seen.failed > 0 || e.NoSpace() || e.ReadOnly() || e.Permission() || e.ToolMissing() || e.NoSession() || e.has("host key") {
+	if e.err != nil || e.seen.failed > 0 || e.NoSpace() || e.ReadOnly() || e.Permission() || e.ToolMissing() || e.NoSession() || e.TooLarge() || e.has("host key") {
 		return false
 	}
 	switch e.Code {
@@ -84,6 +88,12 @@ func (e *Error) Permission() bool {
 func (e *Error) ToolMissing() bool {
 	return e.Code == 127 || slices.ContainsFunc(missingTexts, e.has)
 }
+
+// Flooded says that rsync printed without end.
+func (e *Error) Flooded() bool { return errors.Is(e.err, errFlooded) }
+
+// TooLarge says that of a file far more came than was listed.
+func (e *Error) TooLarge() bool { return e.has(tooLargeText) || e.Code == 128+int(syscall.SIGXFSZ) }
 
 // NoSession says that the host allows no further session on the connection that is there.
 func (e *Error) NoSession() bool { return e.has(sessionText) }

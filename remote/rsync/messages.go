@@ -18,11 +18,12 @@ type messages struct {
 // tellingTexts are what Error asks for, in lower case.
 var tellingTexts = []string{"no space left on device", "disk quota exceeded", "disc quota exceeded", "read-only file system",
 	"permission denied", "operation not permitted", "is your shell clean", "host key",
-	unverifiedText, sessionText}
+	unverifiedText, sessionText, tooLargeText}
 
 const (
 	unverifiedText = "failed verification -- update"
 	sessionText    = "session open refused by peer"
+	tooLargeText   = "file too large (27)"
 )
 
 // missingTexts are how the shells say that there is no rsync, the last two for a path: sh, bash and zsh.

@@ -120,6 +120,21 @@ func (w *stallWatch) Read(p []byte) (int, error) {
 	return w.r.Read(p)
 }
 
+// bounded calls flooded when more than left bytes were read.
+type bounded struct {
+	io.Reader
+	left    int64
+	flooded func()
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		b.flooded()
+	}
+	return n, err
+}
+
 // pipeReaders read the two outputs of a process.
 type pipeReaders struct {
 	ends []*os.File

@@ -50,7 +50,7 @@ func (p Preview) Run(ctx context.Context) ([]Item, error) {
 			p.Itemize(itemized(line, nonce))
 		}
 	}}
-	run := process{what: "preview changes", args: p.Args(nonce), stall: p.Stall, command: p.Command}
+	run := process{what: "preview changes", args: p.Args(nonce), most: 4 << 30, stall: p.Stall, command: p.Command}
 	return items, run.run(ctx, out)
 }
 

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -20,7 +21,10 @@ const (
 	killGrace = time.Second
 )
 
-var errStalled = errors.New("no progress")
+var (
+	errStalled = errors.New("no progress")
+	errFlooded = errors.New("it prints without end, and was stopped")
+)
 
 // process is one run of the local rsync, in a process group of its own: killing rsync's parent alone would leave
 // its receiver writing on.
@@ -30,6 +34,8 @@ type process struct {
 	stdin   func(io.Writer) error // nil: empty
 	stall   time.Duration
 	command func(argv []string)
+	most    int64 // bytes that it may print
+	largest int64 // bytes of a file that it may write; 0: any
 }
 
 // run returns an *Error, or nil.
@@ -45,6 +51,11 @@ func (p *process) run(ctx context.Context, out *output) error {
 		p.command(append([]string{"rsync"}, p.args...))
 	}
 	cmd := exec.Command(program, p.args...)
+	if p.largest > 0 {
+		script := `ulimit -f "$1" && shift && exec "$@"`
+		blocks := strconv.FormatInt(p.largest/512+1, 10) // POSIX's
+		cmd = exec.Command("/bin/sh", append([]string{"-c", script, "sh", blocks, program}, p.args...)...)
+	}
 	cmd.Env = environment(os.Environ())
 	cmd.SysProcAttr = group()
 	runtime.LockOSThread() // see group
@@ -57,7 +68,9 @@ func (p *process) finish(ctx context.Context, out *output, cmd *exec.Cmd) error 
 	defer stop(nil)
 	var seen messages
 	watch := &stallWatch{after: p.stall, bark: func() { stop(errStalled) }}
-	read, err := p.start(cmd, func(r io.Reader) { out.read(watch.over(r)) }, seen.read)
+	flooded := func() { stop(errFlooded) }
+	read, err := p.start(cmd, func(r io.Reader) { out.read(&bounded{watch.over(r), p.most, flooded}) },
+		func(r io.Reader) { seen.read(&bounded{r, p.most, flooded}) })
 	if err != nil {
 		return &Error{what: p.what, err: err}
 	}
@@ -163,6 +176,9 @@ func (p *process) result(ctx, stopped context.Context, state *os.ProcessState, o
 		return nil
 	}
 	e := &Error{what: p.what, Code: code, Stderr: seen.String(), Incomplete: out.ioError, seen: seen, err: ctx.Err()}
+	if cause := context.Cause(stopped); e.err == nil && errors.Is(cause, errFlooded) {
+		e.err = cause
+	}
 	e.Stalled = e.err == nil && errors.Is(context.Cause(stopped), errStalled)
 	return e
 }

@@ -22,6 +22,7 @@ type Transfer struct {
 	PartialDir     string        // a name: what is interrupted is kept in a directory of this name beside it, and gone on with; "" for none
 	TrustSender    bool          // a pull into a private stage whose content is proved afterwards; rsync 3.2.5 or newer here
 	Small          bool          // whole files tell the progress, and rsync need not
+	Largest        int64         // bytes of the largest file: on a pull one of far more is cut off; 0: any
 	Bwlimit        string        // as rsync's --bwlimit takes it; "" for none
 	Stall          time.Duration // without any sign of progress for that long the transfer is ended; 0: never
 
@@ -46,6 +47,9 @@ type Stats struct {
 // never links; -d makes listed directories; -s hides paths from the remote shell.
 var copyOptions = []string{"-t", "-I", "-d", "-s", "-O", "--no-l", "--no-D", "--no-o", "--no-g", "--no-p",
 	"--chmod=ugo=rwX", "--no-h", "--files-from=-", "--from0"}
+
+// mostGrowth is by how much a file may grow beside doubling since it was listed.
+const mostGrowth = 64 << 20
 
 // Args returns rsync's arguments, without the program's name. The list of files goes to rsync's standard input:
 // see Run. nonce marks the lines that parseItem reads.
@@ -101,8 +105,16 @@ func (t Transfer) run(ctx context.Context) (Stats, error) {
 	return t.stats(out), err
 }
 
+// mostOutput is how much rsync may print, beside what it prints of each file.
+const mostOutput, outputPerFile = 4 << 20, 1 << 11
+
 func (t Transfer) process(nonce string) *process {
-	return &process{what: "copy files", args: t.Args(nonce), stdin: t.writeList, stall: t.Stall, command: t.Command}
+	var largest int64
+	if t.From.Host != "" && t.Largest > 0 {
+		largest = 2*t.Largest + mostGrowth
+	}
+	return &process{what: "copy files", args: t.Args(nonce), stdin: t.writeList, stall: t.Stall, command: t.Command,
+		most: mostOutput + int64(len(t.Files))*outputPerFile, largest: largest}
 }
 
 // tellDone makes out call t.Done. rsync prints a received file just before it renames it into place, and

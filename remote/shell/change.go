@@ -295,7 +295,7 @@ func (s *Session) Datasets(ctx context.Context, classes *verify.Classifier) ([]r
 			n, _ := strconv.ParseInt(size, 10, 64)
 			files = append(files, verify.Entry{Kind: verify.File, Size: n, Path: path})
 		case f[0] == "stat":
-			err = errors.Join(err, readStat(strings.NewReader(f[1]), "@"+s.token+" ", func(e verify.Entry) { files = append(files, e) }))
+			err = errors.Join(err, readStat(strings.NewReader(f[1]), "@"+s.token+" ", func(e verify.Entry) error { files = append(files, e); return nil }))
 		default:
 			setFact(&found[len(found)-1], f[0], f[1])
 		}

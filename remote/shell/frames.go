@@ -64,17 +64,26 @@ func appendName(b []byte, path string) []byte {
 	return append(appendEscaped(append(b, "./"...), path), `\0000`...)
 }
 
+// mostBytes is what an answer has at most: a gigabyte of listing is some ten million files.
+const mostBytes = 2 << 30
+
+// floodError: the host tells more than it may.
+type floodError struct{ more string }
+
+func (e *floodError) Error() string { return "more than " + e.more }
+
 // answer is the body of an answer. It ends, with io.EOF, at the trailer, which then has been read.
 type answer struct {
 	r      *bufio.Reader
 	mark   []byte // "\nTOKEN "
+	left   int64  // bytes that the body may have yet
 	ended  bool
 	status int
 	said   string // the remote's words, lines separated by \x01
 }
 
 func newAnswer(r *bufio.Reader, token string) *answer {
-	return &answer{r: r, mark: []byte("\n" + token + " ")}
+	return &answer{r: r, mark: []byte("\n" + token + " "), left: mostBytes}
 }
 
 func (a *answer) Read(p []byte) (int, error) {
@@ -85,7 +94,11 @@ func (a *answer) Read(p []byte) (int, error) {
 		if len(p) == 0 {
 			return 0, nil
 		}
-		if n, err := a.some(p); n > 0 || err != nil {
+		if a.left <= 0 {
+			return 0, &floodError{strconv.Itoa(mostBytes>>20) + " MB"}
+		}
+		n, err := a.some(p)
+		if a.left -= int64(n); n > 0 || err != nil {
 			return n, err
 		}
 	}
@@ -125,11 +138,11 @@ func (a *answer) body(have []byte) int {
 
 func (a *answer) end() error {
 	a.r.Discard(len(a.mark))
-	line, err := a.r.ReadString('\n')
+	line, err := a.r.ReadSlice('\n')
 	if err != nil {
 		return io.ErrUnexpectedEOF
 	}
-	status, said, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+	status, said, _ := strings.Cut(strings.TrimSuffix(string(line), "\n"), " ")
 	a.ended, a.said = true, said
 	a.status, err = strconv.Atoi(status)
 	return err

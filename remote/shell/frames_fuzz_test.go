@@ -89,7 +89,7 @@ func FuzzListing(f *testing.F) {
 		f.Add(s, int64(7))
 	}
 	f.Fuzz(func(t *testing.T, name string, size int64) {
-		none := func(verify.Entry) {}
+		none := func(verify.Entry) error { return nil }
 		_ = readFind(bufio.NewReaderSize(strings.NewReader(name), 16), none) // must not panic
 		_ = readStat(strings.NewReader(name), "@T0 ", none)
 		_, _, _ = parseSum([]byte(name))
@@ -100,7 +100,7 @@ func FuzzListing(f *testing.F) {
 		want := verify.Entry{Kind: 'f', Size: size, Mtime: 2_500_000_000, Ctime: 3e9, Dev: 4, Ino: 5, Mode: 0o644, Path: name}
 		n := strconv.FormatInt(size, 10)
 		var got []verify.Entry
-		keep := func(e verify.Entry) { got = append(got, e) }
+		keep := func(e verify.Entry) error { got = append(got, e); return nil }
 		ferr := readFind(bufio.NewReaderSize(strings.NewReader("f "+n+" 2.5 3.000 4 5 644 0 "+name+"\x00"), 16), keep)
 		serr := readStat(strings.NewReader("@T0 x81a4 "+n+" 2.5 3 4 5 0 ./"+name+"\n"), "@T0 ", keep)
 		if ferr != nil || serr != nil || len(got) != 2 || got[0] != want || got[1] != want {

@@ -223,8 +223,11 @@ func (s *Session) ReadRange(ctx context.Context, file string, off, n int64) ([]b
 func (s *Session) read(ctx context.Context, r request, what string) ([]byte, error) {
 	var out bytes.Buffer
 	err := s.do(ctx, r, what, func(r io.Reader) error {
-		_, err := out.ReadFrom(r)
+		_, err := out.ReadFrom(io.LimitReader(r, mostText))
 		return err
 	})
 	return out.Bytes(), err
 }
+
+// mostText is how much of an answer is kept that is no listing.
+const mostText = 256 << 20

@@ -32,13 +32,21 @@ func (s *Session) Stat(ctx context.Context, file string) (e verify.Entry, err er
 }
 
 func (s *Session) readList(r *bufio.Reader, got func(verify.Entry)) error {
-	if s.facts.Lister == "stat" {
-		return readStat(r, "@"+s.token+" ", got)
+	most, n := s.conn.Target().MaxFiles, 0
+	one := func(e verify.Entry) error {
+		if n++; most > 0 && n > most {
+			return &floodError{strconv.Itoa(most) + " files"}
+		}
+		got(e)
+		return nil
 	}
-	return readFind(r, got)
+	if s.facts.Lister == "stat" {
+		return readStat(r, "@"+s.token+" ", one)
+	}
+	return readFind(r, one)
 }
 
-func readFind(r *bufio.Reader, got func(verify.Entry)) error {
+func readFind(r *bufio.Reader, got func(verify.Entry) error) error {
 	for {
 		record, err := readRecord(r)
 		if err == io.EOF {
@@ -48,12 +56,17 @@ func readFind(r *bufio.Reader, got func(verify.Entry)) error {
 			return err
 		}
 		e, err := parseFind(record)
+		if err == nil {
+			err = got(e)
+		}
 		if err != nil {
 			return err
 		}
-		got(e)
 	}
 }
+
+// longestRecord is far beyond a path of PATH_MAX bytes and its numbers.
+const longestRecord = 1 << 16
 
 // readRecord reads up to a NUL; io.EOF only where nothing is left. The bytes are valid until the next call.
 func readRecord(r *bufio.Reader) ([]byte, error) {
@@ -61,8 +74,11 @@ func readRecord(r *bufio.Reader) ([]byte, error) {
 	if err == bufio.ErrBufferFull {
 		begun := bytes.Clone(b) // the next read overwrites it
 		var rest []byte
-		rest, err = r.ReadBytes(0)
-		b = append(begun, rest...)
+		for err == bufio.ErrBufferFull && len(begun) < longestRecord {
+			rest, err = r.ReadSlice(0)
+			begun = append(begun, rest...)
+		}
+		b = begun
 	}
 	if err == io.EOF && len(b) > 0 {
 		return nil, damaged(string(b))
@@ -99,7 +115,7 @@ func parseFind(record []byte) (verify.Entry, error) {
 
 // readStat reads what stat prints: "MARK mode size mtime ctime device inode gid ./path" and a newline, where the path
 // may hold newlines, but not the mark. The mode is octal (BSD), or hexadecimal after an x (GNU).
-func readStat(r io.Reader, mark string, got func(verify.Entry)) error {
+func readStat(r io.Reader, mark string, got func(verify.Entry) error) error {
 	all, err := io.ReadAll(r)
 	if err != nil || len(all) == 0 {
 		return err
@@ -110,10 +126,12 @@ func readStat(r io.Reader, mark string, got func(verify.Entry)) error {
 	}
 	for _, record := range strings.Split(strings.TrimSuffix(text, "\n"), "\n"+mark) {
 		e, err := parseStat(record)
+		if err == nil {
+			err = got(e)
+		}
 		if err != nil {
 			return err
 		}
-		got(e)
 	}
 	return nil
 }

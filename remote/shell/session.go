@@ -179,8 +179,17 @@ func (s *Session) receive(l *ssh.Line, what string, body func(io.Reader) error) 
 	if body != nil {
 		berr = body(a)
 	}
-	if _, err := io.Copy(io.Discard, a); err != nil {
-		return s.lost(l)
+	var flood *floodError
+	if !errors.As(berr, &flood) {
+		_, err := io.Copy(io.Discard, a)
+		if err != nil && !errors.As(err, &flood) {
+			return s.lost(l)
+		}
+	}
+	if flood != nil {
+		l.Kill()
+		s.err = &remote.FloodError{Target: s.Name(), Do: what, More: flood.more}
+		return s.err
 	}
 	if a.status != 0 {
 		return s.refusal(a, what)
@@ -281,7 +290,9 @@ func (s *Session) checkNoise() error {
 func (s *Session) hello(l *ssh.Line) error {
 	l.Await()
 	noise := &head{}
-	_, err := io.Copy(noise, newAnswer(l.Out, s.token))
+	greeting := newAnswer(l.Out, s.token)
+	greeting.left = mostNoise
+	_, err := io.Copy(noise, greeting)
 	s.noise = noise.String()
 	if err != nil {
 		return err
@@ -293,6 +304,9 @@ func (s *Session) hello(l *ssh.Line) error {
 	s.facts = parseFacts(facts.String())
 	return nil
 }
+
+// mostNoise is how much a login shell may print before ours begins.
+const mostNoise = 4 << 20
 
 // head keeps the beginning of what is written to it.
 type head struct{ kept []byte }

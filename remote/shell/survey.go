@@ -54,21 +54,24 @@ func (s *Session) survey(ctx context.Context, id, key, known string) (*remote.Su
 
 // readFields reads name=value records up to the listing, if there is one.
 func readFields(r *bufio.Reader, v *remote.Survey) (listing bool, err error) {
-	for {
-		field, err := r.ReadString(0)
-		if err == io.EOF && field == "" {
+	for range mostFields {
+		field, err := readRecord(r)
+		if err == io.EOF {
 			return false, nil
 		}
 		if err != nil {
-			return false, damaged(field)
+			return false, err
 		}
-		name, value, _ := strings.Cut(field[:len(field)-1], "=")
+		name, value, _ := strings.Cut(string(field), "=")
 		if name == "list" {
 			return true, nil
 		}
 		setField(v, name, value)
 	}
+	return false, &floodError{strconv.Itoa(mostFields) + " facts of a dataset"}
 }
+
+const mostFields = 100_000
 
 func setField(v *remote.Survey, name, value string) {
 	number := func() int64 {

@@ -28,6 +28,7 @@ type Target struct {
 	ControlPersist time.Duration // how long the connection is kept after the command; 0: it ends with it
 	RsyncPath      string
 	BaseDir        string
+	MaxFiles       int // a listing of more is taken for a fault of the host; 0: no bound
 }
 
 // Bulk is the transfer host as a target of its own; other says that there is one.

@@ -107,12 +107,18 @@ func (l *Line) run() error {
 	return nil
 }
 
+// mostSaid is how much ssh and the host may say on stderr before the line is given up.
+const mostSaid = 64 << 20
+
 // wait reaps ssh. What it last said is read before done is closed, for at most a moment.
 func (l *Line) wait(stderr *os.File) {
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
-		io.Copy(l.said, stderr)
+		if n, _ := io.CopyN(l.said, stderr, mostSaid); n == mostSaid {
+			l.cmd.Process.Signal(syscall.SIGTERM)
+			io.Copy(io.Discard, stderr)
+		}
 	}()
 	l.cmd.Wait()
 	running.Delete(l)
