@@ -2,6 +2,7 @@ package sync
 
 import (
 	"context"
+	"slices"
 
 	"github.com/dnadesign-maintainers/usr/sync/history"
 	"github.com/dnadesign-maintainers/usr/verify"
@@ -34,6 +35,12 @@ type merged struct {
 func (c *command) mergeOf(ctx context.Context, v view, base *history.Base, h compared) (*merged, error) {
 	m := &merged{inside: map[string]*item{}}
 	m.rows = history.Merge(v.local.files, v.remote.files, base, h.logs, v.how.modes.levels(), v.how.modes.inScope)
+	m.rows = slices.DeleteFunc(m.rows, func(r history.Row) bool { return v.how.light(r.Path) && r.Remote == nil })
+	for i := range m.rows { // what a program can make again is never in conflict, and never pushed
+		if v.how.light(m.rows[i].Path) {
+			m.rows[i].Choice = history.TakeRemote
+		}
+	}
 	for i := range m.rows {
 		if err := c.mergeInside(ctx, v, base, m, &m.rows[i]); err != nil {
 			return nil, err

@@ -128,6 +128,16 @@ func (p *plan) leaveRebuilt() {
 	p.leave(theirs)
 }
 
+// light lists the changes to files that a program can make again.
+func (p *plan) light() (paths []string) {
+	for _, ch := range p.changes {
+		if p.how.light(ch.Path) {
+			paths = append(paths, ch.Path)
+		}
+	}
+	return paths
+}
+
 // leave lets files of the destination stand as they are, and with a database all that belongs to it.
 func (p *plan) leave(paths []string) {
 	units := map[string]bool{}

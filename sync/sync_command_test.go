@@ -417,3 +417,32 @@ func TestFaultSyncModel(t *testing.T) {
 		}
 	}
 }
+
+// TestSyncLeavesRebuilt: what a program here can make again is never pushed, and never in conflict: the remote's is taken.
+func TestSyncLeavesRebuilt(t *testing.T) {
+	r := emptyRig(t, sync.Pull)
+	r.profile.Rebuildable = []string{"_artifacts/ids.sqlite"}
+	r.write(r.src(), 1)
+	r.replace(r.there("_artifacts/ids.sqlite"), "one")
+	r.transferred()
+	r.replace(r.here("_artifacts/ids.sqlite"), "here")
+	r.replace(r.here("_views/only"), "here")
+	r.replace(r.there("_artifacts/ids.sqlite"), "there")
+	r.replace(r.there("_views/there"), "there")
+	rep := r.synced(modes())
+	if rep.State != sync.Transferred {
+		t.Error(rep.State)
+	}
+	r.holds("_artifacts/ids.sqlite", "there")
+	r.must(os.Remove(r.there("_artifacts/ids.sqlite")))
+	r.replace(r.here("_views/more"), "here")
+	if _, err := r.sync(modes()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(r.there("_artifacts/ids.sqlite")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("pushed: %v", err)
+	}
+	if got, _ := os.ReadFile(r.there("_views/more")); string(got) != "here" {
+		t.Errorf("the rest was not pushed: %q", got)
+	}
+}

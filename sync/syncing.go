@@ -190,6 +190,7 @@ func (s *syncing) decideRemote(ctx context.Context, v view) (*plan, error) {
 	}
 	p := planCopy(v, Push, h.standing)
 	p.base, p.merged = h.base, m
+	p.leave(p.light())
 	s.fallBack(ctx, p)
 	if err := p.safe(); err != nil {
 		return nil, err

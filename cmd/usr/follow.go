@@ -75,8 +75,6 @@ func (c *followCmd) check(a *app) (s subject, m sync.Modes, err error) {
 		return s, m, &usageError{why: "cannot follow with --dry-run: it would show the same again and again", hint: "look once with `" + a.doingCommand("diff") + "`"}
 	case c.Every <= 0:
 		return s, m, &usageError{why: "cannot follow with --every 0: it would never rest", hint: "give a pause such as --every 30s"}
-	case c.Sync:
-		return s, m, errNoSync
 	}
 	if m, err = c.modes(); err == nil {
 		err = c.apply(&m)
@@ -89,7 +87,7 @@ func (c *followCmd) check(a *app) (s subject, m sync.Modes, err error) {
 		m.LockTimeout = time.Duration(c.Every)
 	}
 	m.Confirm = func(r *sync.Report) error {
-		if m.Force || r.Relation == sync.LocalBehind || r.Relation == sync.RemoteOnly {
+		if m.Force || c.unasked(r.Relation) {
 			return nil
 		}
 		return &unaskedError{r.Relation}
@@ -97,8 +95,17 @@ func (c *followCmd) check(a *app) (s subject, m sync.Modes, err error) {
 	return s, m, a.tryAudits(c.auditFlags, s)
 }
 
-// errNoSync stands until the engine can merge; then act calls it.
-var errNoSync = &usageError{why: "cannot follow with --sync: this version carries changes one way only", hint: "leave --sync out, and push by hand"}
+// unasked reports whether a follow may do what a relation calls for: a fast-forward, or with --sync a merge, which a
+// conflict refuses.
+func (c *followCmd) unasked(r sync.Relation) bool {
+	switch r {
+	case sync.LocalBehind, sync.RemoteOnly:
+		return true
+	case sync.LocalAhead, sync.Diverged:
+		return c.Sync
+	}
+	return false
+}
 
 // tryAudits finds out early whether the audits can be written.
 func (a *app) tryAudits(flags auditFlags, s subject) error {
@@ -158,6 +165,9 @@ func (w *watch) act(ctx context.Context, id string) (*sync.Report, error) {
 	w.doing.dataset = id
 	w.progress.waits(nil)
 	w.progress.forget()
+	if w.cmd.Sync {
+		return w.pair.Sync(ctx, id, w.modes)
+	}
 	return w.pair.Transfer(ctx, id, sync.Pull, w.modes)
 }
 

@@ -166,7 +166,6 @@ func TestFollowEnds(t *testing.T) {
 		b.run(codeRefused, append([]string{"follow"}, args...)...)
 	}
 	b.run(codeUsage, "follow", id, "cluster", "--dry-run")
-	b.run(codeUsage, "follow", id, "cluster", "--sync")
 	f := b.follows(id, "cluster")
 	f.saying("diverged")
 	must(t, f.cmd.Process.Signal(os.Interrupt))
@@ -283,4 +282,33 @@ func (b *bench) key(s *remotetest.Server) string {
 	}
 	b.t.Fatal("no key")
 	return ""
+}
+
+// TestFollowSync: with --sync what appears on either side is on both, and where both moved they are merged; a conflict is
+// said, and changes nothing.
+func TestFollowSync(t *testing.T) {
+	b := newBench(t)
+	const id = "densegen/x"
+	b.dataset("cluster", id)
+	f := b.follows(id, "cluster", "--sync", "--every", "300ms")
+	f.line()
+	b.equal(id)
+	b.write("local/"+id+"/_derived/infer/mine.parquet", "mine")
+	if l := f.line(); !strings.Contains(l, id) {
+		t.Errorf("%q", l)
+	}
+	b.equal(id)
+	b.write("cluster/"+id+"/_derived/infer/theirs.parquet", "theirs")
+	f.line()
+	b.equal(id)
+	b.write("local/"+id+"/notes.txt", "of this side")
+	b.write("cluster/"+id+"/notes.txt", "of the other")
+	f.saying("--take-local")
+	must(t, f.cmd.Process.Signal(syscall.SIGTERM))
+	f.exits(0)
+	here, err := os.ReadFile(b.path("local", id, "notes.txt"))
+	must(t, err)
+	if string(here) != "of this side" {
+		t.Errorf("%q", here)
+	}
 }

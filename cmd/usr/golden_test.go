@@ -157,7 +157,7 @@ func compareGolden(t *testing.T, path, got string) {
 
 // Every key of a profile is shown.
 func TestRemoteShowsEveryKey(t *testing.T) {
-	const withoutName = 20
+	const withoutName = 21
 	if got := len(remoteValues(profiles.Remote{})); got != withoutName {
 		t.Errorf("%d keys are shown, not %d", got, withoutName)
 	}

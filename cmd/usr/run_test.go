@@ -174,7 +174,7 @@ func TestGlobalFlagsStandAnywhere(t *testing.T) {
 func TestHelpAndVersion(t *testing.T) {
 	b := newBench(t)
 	stdout, _ := b.run(0, "--help")
-	wants(t, stdout, "Usage: usr", "diff (status)", "remotes", "--print-commands")
+	wants(t, stdout, "Usage: usr", "diff", "status", "sync", "follow", "remotes", "--print-commands")
 	stdout, _ = b.run(0, "pull", "--help")
 	wants(t, stdout, "--[no-]verify-sidecars", "--strict-bootstrap-id", "--audit-json-out")
 	stdout, _ = b.run(0, "--version")

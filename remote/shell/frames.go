@@ -136,13 +136,33 @@ func (a *answer) body(have []byte) int {
 	return len(have)
 }
 
+// mostTrailer is how long a trailer may be: the script cuts its words at 2 000 bytes.
+const mostTrailer = 64 << 10
+
+// trailer reads the rest of the last line.
+func (a *answer) trailer() (string, error) {
+	var line []byte
+	for {
+		part, err := a.r.ReadSlice('\n')
+		line = append(line, part...)
+		switch {
+		case err == nil:
+			return string(line), nil
+		case err != bufio.ErrBufferFull:
+			return "", io.ErrUnexpectedEOF
+		case len(line) > mostTrailer:
+			return "", &floodError{strconv.Itoa(mostTrailer) + " bytes in one line"}
+		}
+	}
+}
+
 func (a *answer) end() error {
 	a.r.Discard(len(a.mark))
-	line, err := a.r.ReadSlice('\n')
+	line, err := a.trailer()
 	if err != nil {
-		return io.ErrUnexpectedEOF
+		return err
 	}
-	status, said, _ := strings.Cut(strings.TrimSuffix(string(line), "\n"), " ")
+	status, said, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 	a.ended, a.said = true, said
 	a.status, err = strconv.Atoi(status)
 	return err
