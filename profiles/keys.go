@@ -42,6 +42,7 @@ var keys = []key{
 	{name: "keep_generations", field: func(r *Remote) any { return &r.KeepGenerations }, max: maxNumber},
 	{name: "rebuildable", field: func(r *Remote) any { return &r.Rebuildable }, check: isPattern},
 	{name: "max_files", field: func(r *Remote) any { return &r.MaxFiles }, min: 1, max: maxEntries},
+	{name: "keep_unique", field: func(r *Remote) any { return &r.KeepUnique }},
 	{name: "lock_timeout", field: func(r *Remote) any { return &r.LockTimeout }},
 	{name: "control_persist", field: func(r *Remote) any { return &r.ControlPersist }},
 	{name: "ignore", field: func(r *Remote) any { return &r.Ignore }, check: isPattern},
@@ -171,22 +172,28 @@ func isPattern(s string) (string, string) {
 	return s, ""
 }
 
-const notDuration = `must be a duration such as 5m or 90s, or whole seconds`
+const notDuration = `must be a duration such as 5m, 90s or 30d, or whole seconds`
 
-// toDuration reads a Go duration, or whole seconds.
-func toDuration(s string) (time.Duration, string) {
+// Duration reads a Go duration, days such as 30d, or whole seconds.
+func Duration(s string) (time.Duration, bool) {
+	if seconds, err := strconv.ParseUint(s, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second, true
+	}
+	if days, whole := strings.CutSuffix(s, "d"); whole {
+		n, err := strconv.ParseUint(days, 10, 16)
+		return time.Duration(n) * day, err == nil
+	}
 	d, err := time.ParseDuration(s)
-	if seconds, failed := strconv.ParseUint(s, 10, 31); failed == nil {
-		d, err = time.Duration(seconds)*time.Second, nil
-	}
-	if err != nil || d < 0 {
-		return 0, notDuration
-	}
-	return d, ""
+	return d, err == nil && d >= 0
 }
 
-// durationText is 5m rather than 5m0s, as people write it.
+const day = 24 * time.Hour
+
+// durationText is 5m rather than 5m0s, and 30d rather than 720h0m0s, as people write it.
 func durationText(d time.Duration) string {
+	if d > day && d%day == 0 {
+		return strconv.FormatInt(int64(d/day), 10) + "d"
+	}
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")

@@ -62,6 +62,7 @@ remotes:
     streams: 4
     keep_generations: 0
     max_files: 20
+    keep_unique: 60d
     lock_timeout: 90
     control_persist: 10m
     ignore: ["*.tmp", scratch/]
@@ -75,7 +76,7 @@ remotes:
 		SSHOptions:   []string{"Compression=yes", "ServerAliveInterval 5"},
 		TransferHost: "scc-globus.bu.edu", RsyncPath: "/opt/rsync 3/bin/rsync",
 		RepoRoot: "/project/repo", LocalRepoRoot: "~/repo", Bwlimit: "1.5M", Streams: 4, MaxFiles: 20,
-		LockTimeout: 90 * time.Second, ControlPersist: 10 * time.Minute, Ignore: []string{"*.tmp", "scratch/"},
+		KeepUnique: 60 * 24 * time.Hour, LockTimeout: 90 * time.Second, ControlPersist: 10 * time.Minute, Ignore: []string{"*.tmp", "scratch/"},
 	}
 	mount := Default("mount")
 	mount.Type, mount.BaseDir = Local, "/mnt/data"
@@ -202,9 +203,11 @@ func TestMistakes(t *testing.T) {
 		{"bwlimit negative", one("bwlimit: -5"), `line 5: remotes.a.bwlimit: must be a rate as rsync takes it, such as 500 (KiB a second) or "1.5M", is "-5"`},
 		{"streams", one("streams: 0"), `line 5: remotes.a.streams: must be a number from 1 to 1000000, is 0`},
 		{"keep_generations", one("keep_generations: -1"), `line 5: remotes.a.keep_generations: must be a number from 0 to 1000000, is -1`},
-		{"lock_timeout", one("lock_timeout: soon"), `line 5: remotes.a.lock_timeout: must be a duration such as 5m or 90s, or whole seconds, is "soon"`},
-		{"lock_timeout negative", one("lock_timeout: -5m"), `line 5: remotes.a.lock_timeout: must be a duration such as 5m or 90s, or whole seconds, is "-5m"`},
-		{"control_persist", one("control_persist: true"), `line 5: remotes.a.control_persist: must be a duration such as 5m or 90s, or whole seconds, is the truth value true`},
+		{"lock_timeout", one("lock_timeout: soon"), `line 5: remotes.a.lock_timeout: must be a duration such as 5m, 90s or 30d, or whole seconds, is "soon"`},
+		{"lock_timeout negative", one("lock_timeout: -5m"), `line 5: remotes.a.lock_timeout: must be a duration such as 5m, 90s or 30d, or whole seconds, is "-5m"`},
+		{"keep_unique", one("keep_unique: 30 days"), `line 5: remotes.a.keep_unique: must be a duration such as 5m, 90s or 30d, or whole seconds, is "30 days"`},
+		{"keep_unique negative", one("keep_unique: -1d"), `line 5: remotes.a.keep_unique: must be a duration such as 5m, 90s or 30d, or whole seconds, is "-1d"`},
+		{"control_persist", one("control_persist: true"), `line 5: remotes.a.control_persist: must be a duration such as 5m, 90s or 30d, or whole seconds, is the truth value true`},
 		{"ignore", one(`ignore: [""]`), `line 5: remotes.a.ignore[0]: must be a pattern without control characters, is ""`},
 		{"a list", "- a\n- b\n", `line 1: must be a mapping with the key remotes, is a list`},
 		{"a text", "hello\n", `line 1: must be a mapping with the key remotes, is the text "hello"`},

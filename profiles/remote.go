@@ -36,7 +36,8 @@ type Remote struct {
 	Streams       int
 	// KeepGenerations is the number of earlier generations kept on each side.
 	KeepGenerations int
-	MaxFiles        int // more entries in one dataset are taken for a fault of the far side
+	MaxFiles        int           // more entries in one dataset are taken for a fault of the far side
+	KeepUnique      time.Duration // how long an earlier generation's files are kept that exist nowhere else
 	LockTimeout     time.Duration
 	ControlPersist  time.Duration // 0: the connection is closed at the end
 	Ignore          []string
@@ -48,7 +49,7 @@ type Remote struct {
 func Default(name string) Remote {
 	return Remote{
 		Name: name, Type: SSH, BatchMode: true, RsyncPath: "rsync",
-		Streams: 1, KeepGenerations: 1, MaxFiles: 5_000_000, LockTimeout: 5 * time.Minute,
+		Streams: 1, KeepGenerations: 1, KeepUnique: 30 * day, MaxFiles: 5_000_000, LockTimeout: 5 * time.Minute,
 	}
 }
 

@@ -200,9 +200,9 @@ func (p *parser) duration(field *time.Duration, pair pair, name string) {
 		p.wrong(pair.line, name, "%s, is %s", notDuration, kindOf(n))
 		return
 	}
-	d, wrong := toDuration(n.Value)
-	if wrong != "" {
-		p.wrong(pair.line, name, "%s, is %q", wrong, n.Value)
+	d, ok := Duration(n.Value)
+	if !ok {
+		p.wrong(pair.line, name, "%s, is %q", notDuration, n.Value)
 		return
 	}
 	*field = d

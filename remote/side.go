@@ -90,6 +90,8 @@ type Promotion struct {
 	Carry    []string // relative paths of live; .usr.lock is always among them
 	Keep     bool     // what is replaced becomes a generation
 	Info     string   // one line of JSON that is kept as S/generations/KEY/RUN/info
+	Unique   []string // paths of the old tree whose content is nowhere else; kept as unique beside it, each with a NUL
+	Sums     string   // text that is kept as sums: a manifest of what is replaced or deleted
 
 	LogSize     int64         // of .events.log when it was listed: what it gained since follows in the new one; negative: it stays behind
 	LockTimeout time.Duration // for .events.lock
@@ -140,11 +142,14 @@ type Recovered struct {
 	Forward bool
 }
 
-// Generation is a kept tree.
+// Generation is a kept tree, or what is left of it.
 type Generation struct {
-	Run  string
-	Tree string // absolute path
-	Info string // as given to Promote
+	Run    string
+	Tree   string // absolute path
+	Info   string // as given to Promote
+	Whole  bool   // else it was thinned to its unique files
+	Unique int    // how many these are; -1 in generations of earlier versions, which do not record them
+	Late   int    // how many others a writer without the lock left there
 }
 
 // Dataset is a row of `usr datasets`.

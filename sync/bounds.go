@@ -20,7 +20,7 @@ func (l *DeleteLimit) UnmarshalText(text []byte) error {
 	digits, percent := strings.CutSuffix(string(text), "%")
 	n, err := strconv.ParseUint(digits, 10, 31)
 	if err != nil || (percent && n > 100) {
-		return fmt.Errorf("%q is no number of files such as 20, and no percentage such as 5%%", text)
+		return fmt.Errorf("%q is neither a number of files such as 20 nor a percentage such as 5%%", text)
 	}
 	*l = DeleteLimit{set: true, percent: percent, n: int(n)}
 	return nil

@@ -21,7 +21,7 @@ func (e *MissingError) Error() string {
 	case e.File:
 		why = "no such file"
 	case e.NoPrimary:
-		why = "the directory is no dataset, for it has no " + primaryPath
+		why = "the directory is not a dataset: it has no " + primaryPath
 	}
 	return fmt.Sprintf("cannot find %s on %s: %s", strconv.Quote(e.Path), e.Side, why)
 }
@@ -86,6 +86,7 @@ type SpaceError struct {
 	Side       string
 	Need, Free int64
 	Unit       string // "bytes" or "inodes"
+	Kept       []Kept // what is kept of the dataset that exists nowhere else
 }
 
 func (e *SpaceError) Error() string {

@@ -35,7 +35,7 @@ func (r *rig) lose() {
 	r.must(appendTo(filepath.Join(r.src(), ".events.log"), event(2)))
 }
 
-// deletes tells whether the transfer deletes the file, or refuses and leaves it.
+// deletes reports whether the transfer deletes the file, or refuses and leaves it.
 func (r *rig) deletes(want bool) {
 	r.Helper()
 	_, err := r.run(r.direction, modes())

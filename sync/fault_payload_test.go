@@ -157,7 +157,7 @@ func TestFaultQuota(t *testing.T) {
 	r.write(r.src(), 2)
 	bin := t.TempDir()
 	message := `rsync: [receiver] write failed on "x": Disk quota exceeded (122)`
-	r.must(remotetest.Shim(bin, "rsync", remotetest.Failing(remotetest.Real("rsync"), "", bin+"/count", message, 11, 1)))
+	r.must(remotetest.Shim(bin, "rsync", remotetest.Failing(remotetest.Real("rsync"), "--from0", bin+"/count", message, 11, 1)))
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	if _, err := r.run(sync.Pull, modes()); err == nil || !strings.Contains(err.Error(), "quota exceeded") {
 		t.Fatalf("%v", err)

@@ -318,7 +318,7 @@ func (r *rig) free(path string) {
 	}
 }
 
-// warned tells whether something was said that contains the text.
+// warned reports whether something was said that contains the text.
 func (r *rig) warned(text string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

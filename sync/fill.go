@@ -46,19 +46,23 @@ func (st *stage) bring(ctx context.Context, p *plan, want []*item) error {
 func (st *stage) restore(ctx context.Context, items []*item, dirs []string) error {
 	type paths struct{ links, copies []string }
 	trees := map[string]*paths{}
-	if st.plan.src.kept != nil && len(dirs) > 0 {
-		trees[st.plan.src.survey.Live] = &paths{links: dirs}
+	of := func(tree string) *paths {
+		if trees[tree] == nil {
+			trees[tree] = &paths{}
+		}
+		return trees[tree]
+	}
+	if st.plan.src.kept != nil {
+		for _, dir := range dirs {
+			tree := of(st.plan.src.treeOf(dir))
+			tree.links = append(tree.links, dir)
+		}
 	}
 	for _, it := range items {
-		of := trees[it.from]
-		if of == nil {
-			of = &paths{}
-			trees[it.from] = of
-		}
-		if it.Class.InPlace() {
-			of.copies = append(of.copies, it.Path)
+		if tree := of(it.from); it.Class.InPlace() {
+			tree.copies = append(tree.copies, it.Path)
 		} else {
-			of.links = append(of.links, it.Path)
+			tree.links = append(tree.links, it.Path)
 		}
 	}
 	for tree, of := range trees {

@@ -88,5 +88,8 @@ func stateKey(id string) string {
 func newRun(now time.Time) string {
 	var b [3]byte
 	rand.Read(b[:]) // never fails (crypto/rand)
-	return now.UTC().Format("20060102T150405.000000Z") + "-" + hex.EncodeToString(b[:])
+	return now.UTC().Format(runTime) + "-" + hex.EncodeToString(b[:])
 }
+
+// runTime is the time in the name of a run.
+const runTime = "20060102T150405.000000Z"

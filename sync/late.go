@@ -55,6 +55,9 @@ func (c *command) carryIn(ctx context.Context, t *proven) {
 		c.warn("%s: %s was replaced without the lock during the switch; the late version is carried into the new tree", dst.Name(), list([]string{file}))
 	}
 	if len(l.clashes) > 0 {
+		if err := dst.KeepLate(ctx, c.key, t.run, l.clashes); err != nil {
+			c.warn("%v", err)
+		}
 		c.warn("%s: %s changed without the lock during the switch; the late version is kept in %s", dst.Name(), list(l.clashes), run)
 	}
 }

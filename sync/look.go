@@ -33,7 +33,7 @@ type snapshot struct {
 	learnt  int
 	single  bool            // of one file alone (FILE mode)
 	kept    *generationInfo // of a kept tree, which is never locked and never cached; nil for a live dataset
-	part    *replacedPart   // of a kept tree that lacks what stayed in live; nil for a whole one
+	parts   []*keptPart     // of a kept tree: what it is made of, beginning with live, newest first
 }
 
 // present reports whether the directory is a dataset.

@@ -92,7 +92,11 @@ func (o Options) withDefaults(profile *profiles.Remote) (Options, error) {
 	if o.Observe == nil {
 		o.Observe = func(Event) {}
 	}
+	if profile == nil && o.KeepUnique == 0 {
+		o.KeepUnique = profiles.Default("").KeepUnique
+	}
 	if profile != nil {
+		o.KeepUnique = profile.KeepUnique
 		o.Ignore, o.KeepGenerations, o.LockTimeout = profile.Ignore, profile.KeepGenerations, profile.LockTimeout
 		o.Bwlimit, o.Streams, o.Rebuildable = profile.Bwlimit, profile.Streams, profile.Rebuildable
 	}

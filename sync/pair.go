@@ -31,6 +31,7 @@ type Options struct {
 	Ignore          []string // further patterns of files that are not data
 	Rebuildable     []string // patterns of files that programs can make again
 	KeepGenerations int
+	KeepUnique      time.Duration // of what a generation alone holds
 	LockTimeout     time.Duration
 	RetryPauses     []time.Duration // before a lost line is dialled again, one each; nil for the usual ones
 	Bwlimit         string
@@ -92,7 +93,7 @@ func (m Modes) levels() verify.Levels {
 	return l
 }
 
-// inScope tells whether a transfer in these modes touches the class.
+// inScope reports whether a transfer in these modes touches the class.
 func (m Modes) inScope(c verify.Class) bool {
 	switch {
 	case !c.Synced():
@@ -103,7 +104,7 @@ func (m Modes) inScope(c verify.Class) bool {
 	return !m.SkipSnapshots || c != verify.Snapshots
 }
 
-// all tells whether every class is in scope.
+// all reports whether every class is in scope.
 func (m Modes) all() bool { return !m.PrimaryOnly && !m.SkipSnapshots }
 
 // synced lists the classes that are compared, in the order in which reports name them.

@@ -45,10 +45,11 @@ type plan struct {
 	direction Direction
 	src, dst  *snapshot
 	history   history.Standing
-	base      *history.Base // the common base that it was decided against, nil without one
-	items     []item        // in order of path
-	newDirs   []string      // directories of the source that no incoming file makes and the destination lacks
-	keptDirs  []string      // directories of the destination that stay
+	base      *history.Base   // the common base that it was decided against, nil without one
+	bases     []*history.Base // of an undo and the like: all common bases that hold when it begins
+	items     []item          // in order of path
+	newDirs   []string        // directories of the source that no incoming file makes and the destination lacks
+	keptDirs  []string        // directories of the destination that stay
 	changes   []Change
 	merged    *merged  // what becomes of both sides, where they are merged
 	spent     string   // run of the generation that the new tree is: it goes once that is live

@@ -30,6 +30,10 @@ func (c *command) promote(ctx context.Context, d deed, claim *claim, l *locks, t
 		return nil, err
 	}
 	r.Print = prints(t)
+	if err := c.hashUnique(ctx, t.plan, t.files); err != nil {
+		return nil, err
+	}
+	r.Unique = uniqueFiles(t.plan, t.files)
 	done := &promoted{tree: t, report: r}
 	pended, err := d.pend(ctx, t)
 	if err != nil {
@@ -37,7 +41,7 @@ func (c *command) promote(ctx context.Context, d deed, claim *claim, l *locks, t
 	}
 	d.action = r.Action
 	info := t.info(d, pended)
-	if t.plan.dst.survey.Exists && (c.keepAtLeast(t.plan) > 0 || info.Forced) {
+	if t.plan.dst.survey.Exists && (c.keepAtLeast(t.plan) > 0 || len(r.Unique) > 0 && c.o.KeepUnique > 0) {
 		r.Generation = t.run
 	}
 	line, err := json.Marshal(info)
@@ -52,7 +56,8 @@ func (c *command) promote(ctx context.Context, d deed, claim *claim, l *locks, t
 		}
 		held, err := claim.dst.Promote(ctx, remote.Promotion{Key: c.key, Run: t.run, Live: t.plan.dst.survey.Live,
 			InPlace: t.inPlace, Changes: t.plan.records(), Dirs: t.plan.dirRecords(),
-			Carry: t.plan.carried(), Keep: true, Info: string(line), LogSize: t.logSize(), LockTimeout: c.lockTimeout()})
+			Carry: t.plan.carried(), Keep: true, Info: string(line), Unique: done.report.Unique, Sums: sums(t.plan),
+			LogSize: t.logSize(), LockTimeout: c.lockTimeout()})
 		c.cost.eventsHeld = max(c.cost.eventsHeld, held)
 		return crossDevice(t.plan, err)
 	})
@@ -90,12 +95,14 @@ type generationInfo struct {
 	Base    string    `json:"base,omitempty"`     // run of the common base once this tree was replaced
 	Forced  bool      `json:"forced,omitempty"`   // replaced by force, or by an undo in the wake of that
 	Partial bool      `json:"partial,omitempty"`  // the tree holds only what was replaced, in place; the rest stayed in live
+
+	KeepUnique time.Duration `json:"keep_unique_ns,omitempty"` // of the profile
 }
 
 func (t *proven) info(d deed, pended bool) generationInfo {
 	info := generationInfo{Run: t.run, Action: d.action, Dataset: t.id, Remote: t.remoteName(), Time: t.o.Now().UTC(),
 		Hash: t.plan.how.algorithm, Before: fingerprint(t.plan.dst.files), After: fingerprint(t.files), Stamps: stamps(t.files),
-		Forced: t.plan.how.modes.Force || t.plan.loses(), Partial: t.inPlace}
+		Forced: t.plan.how.modes.Force || t.plan.loses(), Partial: t.inPlace, KeepUnique: t.o.KeepUnique}
 	if old := t.plan.src.kept; old != nil {
 		info.Remote = old.Remote
 		info.Forced = info.Forced || old.Forced // a second undo replaces what the force had replaced

@@ -68,7 +68,8 @@ type Report struct {
 	LockHeld       time.Duration
 	EventsHeld     time.Duration // .events.lock of the destination
 	Took           time.Duration
-	Generation     string // run of the kept old tree, "" if none
+	Generation     string   // run of the kept old tree, "" if none
+	Unique         []string // paths of the old tree whose content nothing else has
 
 	dirs Sides[[]string] // below the dataset, of synchronized classes
 }
@@ -100,7 +101,7 @@ type ClassReport struct {
 	LocalOnly, RemoteOnly    []string // paths relative to the class's directory
 }
 
-// Changed tells whether the action changes the class.
+// Changed reports whether the action changes the class.
 func (c ClassReport) Changed() bool { return c.Added+c.Modified+c.Deleted > 0 }
 
 // Lines counts the lines of both event logs.

@@ -83,6 +83,10 @@ type side interface {
 	Settle(ctx context.Context, key string, keep int, spared ...string) error
 	// SetTime gives a file of live a modification time (ns), unless it is no longer what was listed.
 	SetTime(ctx context.Context, live string, listed verify.Entry, mtime int64) error
+	// Thin takes everything out of the trees of generations but their unique files and what is late. Needs the claim.
+	Thin(ctx context.Context, key string, runs ...string) error
+	// KeepLate adds to the files of a generation that stay when it is thinned. Needs the claim.
+	KeepLate(ctx context.Context, key, run string, paths []string) error
 	// Remove deletes a tree below S and nothing outside of it.
 	Remove(ctx context.Context, dir string) error
 	// Generations lists the kept trees of a dataset, newest first.

@@ -135,7 +135,7 @@ var promoteBehaviours = []behaviour{
 		}
 		g, err := d.s.Generations(d.Context(), d.key)
 		d.must(err)
-		if len(g) != 2 || g[0] != (remote.Generation{Run: run3, Tree: d.generation(run3, "tree"), Info: `{"r":"` + run3 + `"}`}) || g[1].Run != run2 {
+		if len(g) != 2 || g[0] != (remote.Generation{Run: run3, Tree: d.generation(run3, "tree"), Info: `{"r":"` + run3 + `"}`, Whole: true}) || g[1].Run != run2 {
 			d.Errorf("%+v", g)
 		}
 		d.is(g[0].Tree+"/records.parquet", "new "+run2)
@@ -145,6 +145,69 @@ var promoteBehaviours = []behaviour{
 		if g, err := d.s.Generations(d.Context(), d.key); len(g) > 0 || err != nil {
 			d.Errorf("%+v, %v", g, err)
 		}
+	}},
+	{"a generation is thinned", func(d *bed) {
+		d.oldDataset()
+		d.staged(run1, false)
+		d.write(d.live+"/-odd \\ dir/mine\n", "only here")
+		d.write(d.live+"/late", "late")
+		p := remote.Promotion{Key: d.key, Run: run1, Live: d.live, Carry: carried, Keep: true, Info: `{"r":1}`,
+			Unique: []string{"-odd \\ dir/mine\n", "gone"}, Sums: "sums \x00\n\\"}
+		_, err := d.s.Promote(d.Context(), p)
+		d.must(err)
+		d.is(d.generation(run1, "unique"), "-odd \\ dir/mine\n\x00gone\x00")
+		d.is(d.generation(run1, "sums"), p.Sums)
+		d.must(d.s.KeepLate(d.Context(), d.key, run1, []string{"late"}))
+		d.write(d.generation(run1, "theirs"), "a person's")
+		d.must(d.s.Thin(d.Context(), d.key, run1))
+		d.must(d.s.Thin(d.Context(), d.key, run1))
+		g, err := d.s.Generations(d.Context(), d.key)
+		d.must(err)
+		if len(g) != 1 || g[0] != (remote.Generation{Run: run1, Tree: d.generation(run1, "only"), Info: p.Info, Unique: 2, Late: 1}) {
+			d.Fatalf("%+v", g)
+		}
+		d.is(g[0].Tree+"/-odd \\ dir/mine\n", "only here")
+		d.is(g[0].Tree+"/late", "late")
+		d.absent(g[0].Tree + "/records.parquet")
+		d.absent(d.generation(run1, "tree"))
+		d.absent(d.generation(run1, "gone"))
+		d.must(d.s.Settle(d.Context(), d.key, 0, run1))
+		d.is(g[0].Tree+"/late", "late")
+		d.must(d.s.Settle(d.Context(), d.key, 0))
+		d.is(d.generation(run1, "theirs"), "a person's")
+		d.absent(d.generation(run1, "only"))
+	}},
+	{"a generation of a switch in place is thinned", func(d *bed) {
+		d.oldDataset()
+		d.promoted(run1, remote.Promotion{InPlace: true, Carry: carried, Keep: true, Unique: []string{"_artifacts/going"}})
+		d.write(d.generation(run1, "late.1", "records.parquet"), "later")
+		d.must(d.s.KeepLate(d.Context(), d.key, run1, []string{"records.parquet"}))
+		d.must(d.s.Thin(d.Context(), d.key, run1))
+		g, err := d.s.Generations(d.Context(), d.key)
+		d.must(err)
+		if len(g) != 1 || g[0] != (remote.Generation{Run: run1, Tree: d.generation(run1, "only"), Unique: 1, Late: 1}) {
+			d.Fatalf("%+v", g)
+		}
+		d.is(g[0].Tree+"/_artifacts/going", "going")
+		d.is(g[0].Tree+"/records.parquet", "old")
+		d.is(d.generation(run1, "late.1", "records.parquet"), "later")
+		d.must(d.s.Settle(d.Context(), d.key, 0))
+		d.absent(d.generation(run1))
+	}},
+	{"a generation is thinned through no link", func(d *bed) {
+		d.oldDataset()
+		d.staged(run1, false)
+		d.write(d.live+"/mine/x", "only here")
+		_, err := d.s.Promote(d.Context(), remote.Promotion{Key: d.key, Run: run1, Live: d.live, Carry: carried, Keep: true, Unique: []string{"mine/x"}})
+		d.must(err)
+		home := d.TempDir()
+		d.write(home+"/x", "theirs")
+		d.rename(d.generation(run1, "tree", "mine"), d.generation(run1, "tree", "was"))
+		d.must(os.Symlink(home, d.generation(run1, "tree", "mine")))
+		d.wantErr(d.s.Thin(d.Context(), d.key, run1), "symbolic link")
+		d.is(home+"/x", "theirs")
+		d.is(d.generation(run1, "tree", "was", "x"), "only here")
+		d.absent(d.generation(run1, "only", "mine", "x"))
 	}},
 }
 

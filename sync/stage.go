@@ -84,6 +84,9 @@ func (st *stage) preCopy(ctx context.Context) (durable verify.Manifest, err erro
 				return err
 			}
 		}
+		if err := st.hashUnique(ctx, p, p.after()); err != nil {
+			return err
+		}
 		if err := st.bring(ctx, p, st.missing(p)); err != nil || p.bytes() < flushFirst && len(st.files) <= handful {
 			return err
 		}
@@ -341,7 +344,7 @@ func (c *command) explainSpace(ctx context.Context, p *plan, err error) error {
 	if full.Free < 0 || full.Free >= full.Need {
 		return err
 	}
-	return full
+	return c.nameKept(ctx, p.dst.side, full)
 }
 
 func noSpace(err error) bool {

@@ -73,7 +73,7 @@ func readBase(path, algorithm string) (*history.Base, error) {
 	return b, err
 }
 
-// says tells whether the common base is known to be of these very files and this very place, without reading its
+// says reports whether the common base is known to be of these very files and this very place, without reading its
 // files.
 func (s store) says(id string, next *history.Base) bool {
 	b, err := readHead(s.basePath(id, placeName(next.Place)))
@@ -216,10 +216,15 @@ func (s store) keepUnmerged(id, dir, run string) error {
 	path := s.basePath(id, dir)
 	b, err := readWholeBase(path)
 	if err != nil {
-		b = &history.Base{Algorithm: verify.BLAKE3}
+		b = noBase("", "")
 	}
 	b.Run = run
 	return s.writeBase(path+unmergedSuffix, b.Algorithm, b)
+}
+
+// noBase says nothing of any class.
+func noBase(run string, d Direction) *history.Base {
+	return &history.Base{Algorithm: verify.BLAKE3, Run: run, Direction: d}
 }
 
 // putPrevious makes a base that was kept for an undo pending, under an undo's own run. Where there was none it is a
@@ -227,10 +232,30 @@ func (s store) keepUnmerged(id, dir, run string) error {
 func (s store) putPrevious(id, dir, suffix, run string, d Direction) error {
 	b, err := readWholeBase(s.basePath(id, dir) + suffix)
 	if err != nil {
-		b = &history.Base{Algorithm: verify.BLAKE3}
+		return s.putNone(id, dir, run, d)
 	}
 	b.Run, b.Direction = run, d
 	return s.putPending(id, dir, b.Algorithm, b)
+}
+
+// putTree makes a tree the pending base, of the classes of the base that there is, under an undo's own run.
+func (s store) putTree(id, dir, run string, d Direction, algorithm string, files verify.Manifest) error {
+	b, err := readHead(s.basePath(id, dir))
+	if err != nil {
+		return s.putNone(id, dir, run, d)
+	}
+	b.Run, b.Direction, b.Print = run, d, ""
+	for _, e := range files {
+		if b.Covers(e.Class) {
+			b.Files = append(b.Files, e)
+		}
+	}
+	return s.putPending(id, dir, algorithm, b)
+}
+
+// putNone makes a base that says nothing of any class pending, under an undo's own run.
+func (s store) putNone(id, dir, run string, d Direction) error {
+	return s.putPending(id, dir, verify.BLAKE3, noBase(run, d))
 }
 
 // cachePath: the empty remote name stands for the local side.
@@ -309,4 +334,15 @@ func Log(root, id string) ([]LogEntry, error) {
 		out[i], out[j] = out[j], out[i]
 	}
 	return out, nil
+}
+
+// allBases are the common bases of a dataset, with whomever. What cannot be read is none.
+func (s store) allBases(id, algorithm string) (all []*history.Base) {
+	dirs, _ := os.ReadDir(filepath.Join(s.dir, "base"))
+	for _, dir := range dirs {
+		if b, err := readBase(s.basePath(id, dir.Name()), algorithm); err == nil {
+			all = append(all, b)
+		}
+	}
+	return all
 }

@@ -51,7 +51,7 @@ func (s *syncing) run(ctx context.Context) (*Report, error) {
 			return whole, err
 		}
 		if r.State == Transferred && whole != r {
-			whole.Generation, whole.Print = r.Generation, r.Print
+			whole.Generation, whole.Unique, whole.Print = r.Generation, r.Unique, r.Print
 		}
 		if s.action != "sync" || r.State == DryRun || r.Push == nil {
 			return s.told(whole), nil

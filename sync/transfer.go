@@ -159,7 +159,7 @@ func (c *command) decideRoomy(ctx context.Context, d deed, v view) (*plan, error
 			return nil, err
 		}
 	}
-	return p, c.room(ctx, p)
+	return p, c.nameKept(ctx, p.dst.side, c.room(ctx, p))
 }
 
 // nothingToDo ends a transfer that changes nothing: a dead run's stage is of no further use. Where an attempt before
@@ -194,12 +194,11 @@ func (c *command) equal(ctx context.Context, d deed, p *plan) (*Report, error) {
 		return nil, err
 	}
 	c.remember(p.view)
-	c.bringTimes(ctx, p)
-	if state == NoOp {
-		err = c.recordEqual(ctx, p)
-	}
-	if err != nil {
-		return nil, err
+	if p.src.kept == nil && state == NoOp { // a kept tree is of one side alone
+		c.bringTimes(ctx, p)
+		if err := c.recordEqual(ctx, p); err != nil {
+			return nil, err
+		}
 	}
 	return c.logged(c.finish(r)), nil
 }

@@ -17,18 +17,26 @@ import (
 // is the same transaction with the kept tree as the source, so that the tree it replaces becomes a generation: undoing
 // twice is doing again.
 func (p *Pair) Undo(ctx context.Context, id string, m Modes) (*Report, error) {
+	return p.UndoFrom(ctx, id, "", m)
+}
+
+// UndoFrom is Undo that goes back to what was there before the promotion of the named generation, "" for the last.
+func (p *Pair) UndoFrom(ctx context.Context, id, from string, m Modes) (*Report, error) {
+	if from != "" && !local.IsRun(from) {
+		return nil, &GenerationError{Run: from, Is: NoGeneration}
+	}
 	m.Primary, m.Sidecars, m.ContentHashes = ByHash, true, true
 	m.PrimaryOnly, m.SkipSnapshots = false, false
 	c, err := p.begin(id, m)
 	if err != nil {
 		return nil, err
 	}
-	return c.retry(ctx, c.undoing)
+	return c.retry(ctx, func() deed { return c.undoing(from) })
 }
 
 // undoing is the deed of an undo.
-func (c *command) undoing() deed {
-	u := &undo{command: c, dst: c.local, direction: Pull}
+func (c *command) undoing(from string) deed {
+	u := &undo{command: c, dst: c.local, direction: Pull, from: from}
 	if c.remote != nil {
 		u.dst, u.direction = c.remote, Push
 	}
@@ -40,9 +48,12 @@ type undo struct {
 	*command
 	dst       side
 	direction Direction
+	from      string         // a run; "" for the newest
+	last      generationInfo // of the newest whole generation: it knows what live is to be
+	bases     []string       // runs whose common bases are undone
 }
 
-// look shows live and the newest kept tree. What stayed in live is a part of that where the switch was in place.
+// look shows live and the kept tree. What stayed in live is a part of that where switches were in place.
 func (u *undo) look(ctx context.Context, before view) (v view, err error) {
 	old, known := before.ends(u.direction)
 	first := old == nil
@@ -66,9 +77,7 @@ func (u *undo) look(ctx context.Context, before view) (v view, err error) {
 	if err := u.hash(ctx, live, unknown(live.files), v.how.algorithm); err != nil {
 		return v, err
 	}
-	if old.part != nil {
-		old = old.part.with(live, old)
-	}
+	old = old.composed(live)
 	v.local, v.remote = live, old
 	if u.direction == Push {
 		v.local, v.remote = old, live
@@ -79,17 +88,18 @@ func (u *undo) look(ctx context.Context, before view) (v view, err error) {
 	return v, err
 }
 
-// lookBack reads the newest kept tree in full. The method becomes that of the generation's own fingerprints, where the
-// side has it.
+// lookBack reads the kept tree in full, and those that it takes to make it whole. The method becomes that of the
+// generation's own fingerprints, where the side has it.
 func (u *undo) lookBack(ctx context.Context, how *method) (*snapshot, error) {
 	kept, err := u.dst.Generations(ctx, u.key)
 	if err != nil {
 		return nil, err
 	}
-	if len(kept) == 0 {
-		return nil, &NothingToUndoError{Side: u.dst.Name(), Dataset: u.id}
+	chain, err := u.chosen(ctx, kept)
+	if err != nil {
+		return nil, err
 	}
-	gen := kept[0]
+	gen := chain[len(chain)-1]
 	old := &snapshot{side: u.dst, survey: &remote.Survey{Live: gen.Tree, Exists: true, EventLines: -1}, kept: &generationInfo{}}
 	if err := json.Unmarshal([]byte(gen.Info), old.kept); err != nil {
 		return nil, fmt.Errorf("cannot read what the generation %s on %s records of itself: %w", gen.Run, u.dst.Name(), err)
@@ -102,26 +112,92 @@ func (u *undo) lookBack(ctx context.Context, how *method) (*snapshot, error) {
 	if slices.Contains(theirs, old.kept.Hash) {
 		how.algorithm = old.kept.Hash
 	}
-	entries, err := listTree(ctx, u.dst, gen.Tree)
+	for _, g := range chain {
+		part, err := u.readKept(ctx, g, how.algorithm)
+		if err != nil {
+			return nil, err
+		}
+		old.parts = append(old.parts, part)
+	}
+	return old, nil
+}
+
+// readKept lists and hashes what a generation has.
+func (u *undo) readKept(ctx context.Context, g remote.Generation, algorithm string) (*keptPart, error) {
+	entries, err := listTree(ctx, u.dst, g.Tree)
 	if err != nil {
 		return nil, err
 	}
-	old.sort(entries, u.classes)
-	old.carry = nil
-	if err := u.hash(ctx, old, unknown(old.files), how.algorithm); err != nil || !old.kept.Partial {
-		return old, err
+	snap := &snapshot{side: u.dst, survey: &remote.Survey{Live: g.Tree}}
+	snap.sort(entries, u.classes)
+	if err := u.hash(ctx, snap, unknown(snap.files), algorithm); err != nil {
+		return nil, err
 	}
-	changes, err := readChanges(ctx, u.dst, path.Join(path.Dir(gen.Tree), "changes"))
+	k := &keptPart{tree: g.Tree, whole: !infoOf(g).Partial, files: snap.files, dirs: snap.dirs, unsafe: snap.unsafe, added: map[string]bool{}}
+	if k.whole {
+		return k, nil
+	}
+	changes, err := readChanges(ctx, u.dst, path.Join(path.Dir(g.Tree), "changes"))
 	if err != nil {
-		return nil, fmt.Errorf("cannot read what the generation %s on %s replaced: %w", gen.Run, u.dst.Name(), err)
+		return nil, fmt.Errorf("cannot read what the generation %s on %s replaced: %w", g.Run, u.dst.Name(), err)
 	}
-	old.part = &replacedPart{files: old.files, dirs: old.dirs, added: map[string]bool{}}
 	for _, c := range changes {
 		if c.Kind == 'A' {
-			old.part.added[c.Path] = true
+			k.added[c.Path] = true
 		}
 	}
-	return old, nil
+	return k, nil
+}
+
+// chosen is the generation that is put back, after those that make it whole, newest first.
+func (u *undo) chosen(ctx context.Context, kept []remote.Generation) ([]remote.Generation, error) {
+	newest := slices.IndexFunc(kept, func(g remote.Generation) bool { return g.Whole })
+	if newest < 0 && u.from == "" {
+		return nil, &NothingToUndoError{Side: u.dst.Name(), Dataset: u.id}
+	}
+	if newest >= 0 {
+		u.last = infoOf(kept[newest])
+	}
+	if u.from == "" || newest >= 0 && kept[newest].Run == u.from {
+		u.bases = []string{u.last.Base}
+		return kept[newest : newest+1], nil
+	}
+	gen, err := u.generation(ctx, u.dst, kept, u.from)
+	if err != nil {
+		return nil, err
+	}
+	u.bases = nil
+	for _, g := range kept {
+		if g.Run >= gen.Run {
+			u.bases = append(u.bases, infoOf(g).Base)
+		}
+	}
+	if chain := chainTo(kept, gen.Run); chain != nil {
+		return chain, nil
+	}
+	return nil, &GenerationError{Side: u.dst.Name(), Run: gen.Run, Is: Thinned}
+}
+
+// chainTo lists, newest first, the generations that it takes to put a kept tree back. A whole tree takes none but itself.
+// One that holds only what was replaced in place takes the tree that replaced it: live, or what another generation puts
+// back. It is nil where that is known of none.
+func chainTo(kept []remote.Generation, run string) (chain []remote.Generation) {
+	at := slices.IndexFunc(kept, func(g remote.Generation) bool { return g.Run == run })
+	newest := slices.IndexFunc(kept, func(g remote.Generation) bool { return g.Whole })
+	for at >= 0 && kept[at].Whole {
+		chain = append([]remote.Generation{kept[at]}, chain...)
+		this := infoOf(kept[at])
+		same := func(hash, print string) bool { return print != "" && hash == this.Hash && print == this.After }
+		if last := infoOf(kept[newest]); !this.Partial || at == newest || same(last.Hash, last.After) {
+			return chain
+		}
+		next := at - 1
+		for next >= 0 && !(kept[next].Whole && same(infoOf(kept[next]).Hash, infoOf(kept[next]).Before)) {
+			next--
+		}
+		at = next
+	}
+	return nil
 }
 
 // untouched holds a kept tree against what it was when it was kept. Of one that is a part, live is the rest, which says
@@ -131,7 +207,7 @@ func (u *undo) untouched(old, live *snapshot, algorithm string) error {
 	switch {
 	case was == "" || old.kept.Hash != algorithm || u.asked.Force || fingerprint(old.files) == was:
 		return nil
-	case old.part != nil && old.kept.changedSince(live, algorithm):
+	case !old.parts[0].whole && u.last.changedSince(live, algorithm):
 		return nil
 	}
 	return &MismatchError{Paths: []string{old.survey.Live}}
@@ -152,47 +228,71 @@ func readChanges(ctx context.Context, s side, file string) ([]remote.Change, err
 	return local.ParseRecords(string(text))
 }
 
-// replacedPart is a kept tree that holds only what a switch in place replaced.
-type replacedPart struct {
+// keptPart is what a generation holds: a whole tree, or only what a switch in place replaced.
+type keptPart struct {
+	tree        string // absolute
+	whole       bool
 	files, dirs verify.Manifest
+	unsafe      []string
 	added       map[string]bool // files that the switch added
 }
 
-// with is the tree that was replaced: live without what was added, and with what was replaced.
-func (k *replacedPart) with(live, old *snapshot) *snapshot {
-	whole := *old
-	whole.files = nil
-	verify.Join(live.files, k.files, func(now, was *verify.Entry) {
+// composed is the kept tree that live and the parts make, of which each puts back what was there before it.
+func (s *snapshot) composed(live *snapshot) *snapshot {
+	made := *s
+	made.files, made.dirs, made.unsafe = live.files, live.dirs, nil
+	for _, k := range s.parts {
+		if made.unsafe = append(made.unsafe, k.unsafe...); k.whole {
+			made.files, made.dirs = k.files, k.dirs
+		} else {
+			made.files, made.dirs = k.with(made.files, made.dirs)
+		}
+	}
+	return &made
+}
+
+// treeOf is where a path of a kept tree is that live does not have: in the last part that has it.
+func (s *snapshot) treeOf(path string) string {
+	for _, k := range slices.Backward(s.parts) {
+		if k.files.Find(path) != nil || k.dirs.Find(path) != nil {
+			return k.tree
+		}
+	}
+	return s.survey.Live
+}
+
+// with is the tree that was replaced: the one that came without what was added, and with what was replaced.
+func (k *keptPart) with(files, dirs verify.Manifest) (oldFiles, oldDirs verify.Manifest) {
+	verify.Join(files, k.files, func(now, was *verify.Entry) {
 		switch {
 		case was != nil:
-			whole.files = append(whole.files, *was)
+			oldFiles = append(oldFiles, *was)
 		case !k.added[now.Path]:
-			whole.files = append(whole.files, *now)
+			oldFiles = append(oldFiles, *now)
 		}
 	})
-	whole.dirs = nil
-	verify.Join(live.dirs, k.dirs, func(now, was *verify.Entry) {
+	verify.Join(dirs, k.dirs, func(now, was *verify.Entry) {
 		switch {
 		case was != nil:
-			whole.dirs = append(whole.dirs, *was)
-		case hasFileBelow(whole.files, now.Path) || !hasFileBelow(live.files, now.Path):
-			whole.dirs = append(whole.dirs, *now)
+			oldDirs = append(oldDirs, *was)
+		case hasFileBelow(oldFiles, now.Path) || !hasFileBelow(files, now.Path):
+			oldDirs = append(oldDirs, *now)
 		}
 	})
-	return &whole
+	return oldFiles, oldDirs
 }
 
 // decide plans to make live equal to the kept tree. A live tree that is not what the promotion left is refused.
 func (u *undo) decide(_ context.Context, v view) (*plan, error) {
-	p := &plan{view: v, direction: u.direction}
+	p := &plan{view: v, direction: u.direction, bases: u.store.allBases(u.id, v.how.algorithm)}
 	p.src, p.dst = v.ends(u.direction)
-	if !u.asked.Force && p.src.kept.changedSince(p.dst, v.how.algorithm) {
+	if !u.asked.Force && u.last.changedSince(p.dst, v.how.algorithm) {
 		return nil, &NothingToUndoError{Side: u.dst.Name(), Dataset: u.id, Changed: true}
 	}
 	p.compare(restore)
 	for i := range p.items {
 		if p.items[i].origin == restore {
-			p.items[i].from = p.src.survey.Live
+			p.items[i].from = p.src.treeOf(p.items[i].Path)
 		}
 	}
 	p.spent = p.src.kept.Run
@@ -212,22 +312,38 @@ func (g *generationInfo) changedSince(live *snapshot, algorithm string) bool {
 }
 
 // pend: where the common base is still the one that the undone promotion recorded, the one before it holds again.
+// Further back only the tree itself tells what it was.
 func (u *undo) pend(_ context.Context, t *proven) (pended bool, err error) {
-	places, err := u.store.basesOf(u.id, t.plan.src.kept.Base)
-	if err != nil {
-		return false, err
+	put, old := u.store.putPrevious, t.plan.src.kept
+	switch {
+	case old.Run == u.last.Run:
+	case (old.Action == string(Pull) || old.Action == string(Push)) && !old.Forced: // a step ahead begins with what is common
+		put = func(id, dir, _, run string, d Direction) error {
+			return u.store.putTree(id, dir, run, d, t.plan.how.algorithm, t.files)
+		}
+	default:
+		put = func(id, dir, _, run string, d Direction) error { return u.store.putNone(id, dir, run, d) }
 	}
-	before := previousSuffix
-	if len(places) == 0 { // what was merged has been pushed since
-		before = unmergedSuffix
-		if places, err = u.store.unmergedBy(u.id, t.plan.src.kept.Base); err != nil {
+	for _, run := range u.bases {
+		places, before, err := u.placesOf(run)
+		if err != nil {
 			return false, err
 		}
-	}
-	for _, place := range places {
-		if err := u.store.putPrevious(u.id, place, before, t.run, u.direction); err != nil {
-			return false, err
+		for _, place := range places {
+			if err := put(u.id, place, before, t.run, u.direction); err != nil {
+				return false, err
+			}
+			pended = true
 		}
 	}
-	return len(places) > 0, nil
+	return pended, nil
+}
+
+// placesOf lists where a run recorded the common base, and which one was there before it.
+func (u *undo) placesOf(run string) (places []string, before string, err error) {
+	if places, err = u.store.basesOf(u.id, run); err != nil || len(places) > 0 {
+		return places, previousSuffix, err
+	}
+	places, err = u.store.unmergedBy(u.id, run) // what was merged has been pushed since
+	return places, unmergedSuffix, err
 }

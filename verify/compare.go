@@ -28,10 +28,10 @@ func Either(a, b *Entry) *Entry {
 	return b
 }
 
-// Known tells whether the digest is known.
+// Known reports whether the digest is known.
 func (d Digest) Known() bool { return d != Digest{} }
 
-// SameStamp tells whether nothing has touched the inode between two listings of one host: device, inode, size,
+// SameStamp reports whether nothing has touched the inode between two listings of one host: device, inode, size,
 // modification and change time are those they were. Content that is written moves the change time, which no
 // program can set (inode(7)).
 func SameStamp(a, b *Entry) bool {
@@ -84,7 +84,7 @@ func (m Manifest) learn(known Manifest, trusted func(*Entry) bool) {
 	})
 }
 
-// settled tells whether the digest will still speak for the inode at a later listing: it is known, and the inode
+// settled reports whether the digest will still speak for the inode at a later listing: it is known, and the inode
 // was last touched so long before listedAt (ns, the clock of the listed host) that a later touch cannot have left
 // the same time stamp. Git calls the others racily clean (Documentation/technical/racy-git).
 func (e *Entry) settled(listedAt int64) bool {
@@ -108,11 +108,11 @@ const (
 	wholeGrain = 2e9  // of FAT; ext3, HFS+ and Lustre have one second
 )
 
-// Fine tells whether a stamp has a fraction of a second. Where file systems or tools tell whole seconds no stamp has;
+// Fine reports whether a stamp has a fraction of a second. Where file systems or tools tell whole seconds no stamp has;
 // elsewhere one in millions is taken for such a one.
 func Fine(stamp int64) bool { return stamp%1e9 != 0 }
 
-// Past tells whether a stamp is so much older than the moment at (ns, the clock of the listed host) that whatever is
+// Past reports whether a stamp is so much older than the moment at (ns, the clock of the listed host) that whatever is
 // touched from then on gets another one.
 func Past(stamp, at int64) bool {
 	if Fine(stamp) {
@@ -121,7 +121,7 @@ func Past(stamp, at int64) bool {
 	return stamp < at-wholeGrain
 }
 
-// Unique tells whether the stamp of a file that was listed at a moment speaks for its content: it has a fraction, or
+// Unique reports whether the stamp of a file that was listed at a moment speaks for its content: it has a fraction, or
 // a later change cannot fall into the same second.
 func Unique(stamp, listedAt int64) bool { return Fine(stamp) || Past(stamp, listedAt) }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-// audit is the result of diff, pull, push, verify and undo of one dataset or file.
+// audit is the result of diff, pull, push, verify, undo and restore of one dataset or file.
 type audit struct {
 	*sync.Report
 	file       bool
@@ -19,16 +19,17 @@ type audit struct {
 	itemized   []string // rsync's own lines, if they were asked for
 	warnings   []string // all of them
 	listed     bool     // the files that change were listed with the question
-	restore    func(on, path, generation string) string
+	restoreOne func(on, path, generation string) string
 	undoThere  string // the same of the second half of a sync
 	undo       string // the command that takes it back, "" if there is none
+	restore    string // the command that brings back what it replaced and nothing else has, "" if there is none of that
 }
 
 // auditOf makes the result of a report.
 func (a *app) auditOf(r *sync.Report, file bool) *audit {
 	v := &audit{Report: r, file: file, itemized: a.progress.itemized}
 	v.onward = func(action string, flags ...string) string { return a.onward(action, r.Dataset, r.Remote, flags...) }
-	v.restore = func(on, path, generation string) string {
+	v.restoreOne = func(on, path, generation string) string {
 		return a.onward("restore", r.Dataset, on, "--path", path, "--from", generation)
 	}
 	if r.Push != nil && r.Push.Generation != "" {
@@ -38,17 +39,23 @@ func (a *app) auditOf(r *sync.Report, file bool) *audit {
 	v.listed = len(r.Changes) > 0 && slices.Equal(a.listed, r.Changes)
 	if r.State == sync.Transferred && r.Generation != "" && !file {
 		v.undo = a.onward("undo", r.Dataset, undoneOn(r))
+		if len(r.Unique) > 0 {
+			v.restore = a.restoreCommand(r)
+		}
 	}
 	return v
 }
 
 // undoneOn is the remote whose tree was replaced, "" for this side's.
 func undoneOn(r *sync.Report) string {
-	if r.Action == "push" || (r.Action == "undo" && r.Remote != here) {
+	if r.Action == "push" || (isBack(r.Action) && r.Remote != here) {
 		return r.Remote
 	}
 	return ""
 }
+
+// isBack: an undo or a restore is about one side, and shows it before and after.
+func isBack(action string) bool { return action == "undo" || action == "restore" }
 
 func (v *audit) data() any { return auditJSON(v) }
 
@@ -88,6 +95,9 @@ func (v *audit) text(p *page, o opt) {
 		p.fact("undo there", v.undoThere)
 	}
 	v.printState(p)
+	if v.restore != "" {
+		p.fact("restore", v.restore)
+	}
 }
 
 func (v *audit) inSync() bool { return v.Relation == sync.InSync && len(v.Changes) == 0 }
@@ -152,10 +162,10 @@ func (v *audit) title() string {
 		return "pull " + name + " from " + v.Remote
 	case v.Action == "push":
 		return "push " + name + " to " + v.Remote
-	case v.Remote == "" || (v.Action == "undo" && v.Remote == here):
+	case v.Remote == "" || (isBack(v.Action) && v.Remote == here):
 		return v.Action + " " + name
-	case v.Action == "undo":
-		return "undo " + name + " on " + v.Remote
+	case isBack(v.Action):
+		return v.Action + " " + name + " on " + v.Remote
 	}
 	return v.Action + " " + name + " with " + v.Remote
 }
@@ -199,7 +209,7 @@ func (v *audit) printNext(p *page, adv advice) {
 // classGrid is the heart of the audit: one row a class.
 func (v *audit) classGrid(p *page) *grid {
 	local, remote := ">local", ">remote"
-	if v.Action == "undo" {
+	if isBack(v.Action) {
 		local, remote = ">before", ">after"
 	}
 	g := columns("class", "state", local, remote, ">+add", ">~mod", ">-del", ">bytes", ">hashed")
@@ -267,7 +277,7 @@ func (v *audit) printFacts(p *page) {
 	for _, c := range v.Tables.Changes {
 		p.fact("schema", schemaText(c))
 	}
-	if v.file || v.Action == "undo" {
+	if v.file || isBack(v.Action) {
 		return
 	}
 	p.fact("events", v.both(p, v.Events.Local, v.Events.Remote))
@@ -285,11 +295,11 @@ func (v *audit) both(p *page, local, remote int64) string {
 		return p.number(n)
 	}
 	s := text(local) + " local, " + text(remote) + " remote"
-	if v.Action == "undo" {
+	if isBack(v.Action) {
 		s = text(local) + " before, " + text(remote) + " after"
 	}
 	d := remote - local
-	if v.Direction == sync.Push && v.Action != "undo" {
+	if v.Direction == sync.Push && !isBack(v.Action) {
 		d = -d
 	}
 	if local >= 0 && remote >= 0 && d != 0 {

@@ -32,6 +32,8 @@ type auditData struct {
 	Itemized      []string       `json:"itemized,omitempty"`
 	Fingerprint   ends[*string]  `json:"fingerprint"`
 	Generation    *string        `json:"generation"`
+	Unique        []jsonPath     `json:"unique,omitempty"`  // replaced, and nothing but the generation has it
+	Restore       string         `json:"restore,omitempty"` // the command that brings it back
 	Sent          int64          `json:"bytes_sent"`
 	Received      int64          `json:"bytes_received"`
 	SSHSessions   int            `json:"ssh_sessions"`
@@ -168,6 +170,10 @@ type schemaData struct {
 
 func auditJSON(v *audit) auditData {
 	r := v.Report
+	var unique []jsonPath
+	if v.restore != "" {
+		unique = jsonPaths(r.Unique)
+	}
 	class := classesByName(r)
 	return auditData{
 		Action: r.Action, State: r.State, Dataset: r.Dataset,
@@ -182,8 +188,8 @@ func auditJSON(v *audit) auditData {
 		SchemaChanges: schemaJSON(r.Tables.Changes), Direction: r.Direction,
 		Changes: changesJSON(r), Touched: jsonPaths(r.Touched), Itemized: v.itemized,
 		Fingerprint: ends[*string]{orNull(r.Print.Local), orNull(r.Print.Remote)},
-		Generation:  orNull(r.Generation),
-		Sent:        r.Sent, Received: r.Received, SSHSessions: r.Executions,
+		Generation:  orNull(r.Generation), Unique: unique, Restore: v.restore,
+		Sent: r.Sent, Received: r.Received, SSHSessions: r.Executions,
 		LockHeld: r.LockHeld.Seconds(), EventsHeld: r.EventsHeld.Seconds(), Took: r.Took.Seconds(),
 		Warnings: orEmpty(v.warnings), earlierData: earlierJSON(v), bothData: bothJSON(r),
 	}

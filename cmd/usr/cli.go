@@ -11,23 +11,25 @@ const description = "Keep USR datasets in step between this machine and a cluste
 type cli struct {
 	globals
 
-	Diff       diffCmd       `cmd:"" group:"look" help:"Show what differs between here and the remote; change nothing."`
-	Status     statusCmd     `cmd:"" group:"look" help:"The same; without DATASET, of all that either side has."`
-	Verify     verifyCmd     `cmd:"" group:"look" help:"Read every byte on both sides and compare; transfer nothing."`
-	Datasets   datasetsCmd   `cmd:"" group:"look" help:"List the datasets here or on a remote."`
-	Log        logCmd        `cmd:"" group:"look" help:"Show what was synced, newest first."`
-	Pull       pullCmd       `cmd:"" group:"move" help:"Make the local dataset equal to the remote one."`
-	Push       pushCmd       `cmd:"" group:"move" help:"Make the remote dataset equal to the local one."`
-	Sync       syncCmd       `cmd:"" group:"move" help:"Make both sides hold what either gained: pull, push, or merge and push."`
-	Follow     followCmd     `cmd:"" group:"move" help:"Pull each time something lands on the remote, until told to stop."`
-	Undo       undoCmd       `cmd:"" group:"back" help:"Put back what the last pull (or, with REMOTE, push) replaced."`
-	Remotes    remotesCmd    `cmd:"" group:"remotes" help:"Manage the profiles of remotes."`
-	Doctor     doctorCmd     `cmd:"" group:"remotes" help:"Try on a remote whatever a transfer needs (remotes doctor)."`
-	Demo       demoCmd       `cmd:"" group:"more" help:"Play the whole loop in a throw-away directory on this machine."`
-	Help       helpCmd       `cmd:"" group:"more" help:"Show this, or the help of a command."`
-	Completion completionCmd `cmd:"" group:"more" help:"Print the completion script of a shell."`
-	Version    versionCmd    `cmd:"" group:"more" help:"Show the version of usr and of the tools it uses."`
-	Man        manCmd        `cmd:"" group:"more" hidden:"" help:"Print the man page of usr (usr man | man -l -)."`
+	Diff        diffCmd        `cmd:"" group:"look" help:"Show what differs between here and the remote; change nothing."`
+	Status      statusCmd      `cmd:"" group:"look" help:"The same; without DATASET, of all that either side has."`
+	Verify      verifyCmd      `cmd:"" group:"look" help:"Read every byte on both sides and compare; transfer nothing."`
+	Datasets    datasetsCmd    `cmd:"" group:"look" help:"List the datasets here or on a remote."`
+	Log         logCmd         `cmd:"" group:"look" help:"Show what was synced, newest first."`
+	Generations generationsCmd `cmd:"" group:"look" help:"List the earlier trees that are kept, what only they hold, and their size; --prune removes them."`
+	Pull        pullCmd        `cmd:"" group:"move" help:"Make the local dataset equal to the remote one."`
+	Push        pushCmd        `cmd:"" group:"move" help:"Make the remote dataset equal to the local one."`
+	Sync        syncCmd        `cmd:"" group:"move" help:"Make both sides hold what either gained: pull, push, or merge and push."`
+	Follow      followCmd      `cmd:"" group:"move" help:"Pull each time something lands on the remote, until told to stop."`
+	Undo        undoCmd        `cmd:"" group:"back" help:"Put back what the last pull (or, with REMOTE, push) replaced."`
+	Restore     restoreCmd     `cmd:"" group:"back" help:"Bring single files of an earlier tree back, here or on REMOTE."`
+	Remotes     remotesCmd     `cmd:"" group:"remotes" help:"Manage the profiles of remotes."`
+	Doctor      doctorCmd      `cmd:"" group:"remotes" help:"Try on a remote whatever a transfer needs (remotes doctor)."`
+	Demo        demoCmd        `cmd:"" group:"more" help:"Play the whole loop in a throw-away directory on this machine."`
+	Help        helpCmd        `cmd:"" group:"more" help:"Show this, or the help of a command."`
+	Completion  completionCmd  `cmd:"" group:"more" help:"Print the completion script of a shell."`
+	Version     versionCmd     `cmd:"" group:"more" help:"Show the version of usr and of the tools it uses."`
+	Man         manCmd         `cmd:"" group:"more" hidden:"" help:"Print the man page of usr (usr man | man -l -)."`
 }
 
 // remotesCmd groups the commands on profiles.

@@ -68,13 +68,13 @@ func complete(ctx context.Context, words []string, e env) int {
 // candidates walks the tree along the words before the last one.
 func (a *app) candidates(ctx context.Context, node *kong.Node, before []string, last string) []string {
 	flags := append([]*kong.Flag(nil), node.Flags...)
-	position := 0
+	var positional []string
 	for i := 0; i < len(before); i++ {
 		word := before[i]
 		if strings.HasPrefix(word, "-") {
 			if f := findFlag(flags, word); f != nil && !f.IsBool() && !strings.Contains(word, "=") {
 				if i++; i == len(before) {
-					return a.flagValues(f)
+					return a.flagValues(ctx, f, positional)
 				}
 				a.takeFlag(f, before[i])
 			}
@@ -84,7 +84,7 @@ func (a *app) candidates(ctx context.Context, node *kong.Node, before []string, 
 			node = child
 			flags = append(flags, node.Flags...)
 		} else {
-			position++
+			positional = append(positional, word)
 		}
 	}
 	if strings.HasPrefix(last, "-") {
@@ -93,7 +93,7 @@ func (a *app) candidates(ctx context.Context, node *kong.Node, before []string, 
 	if len(node.Children) > 0 {
 		return childNames(node)
 	}
-	return a.positionValues(ctx, node, position)
+	return a.positionValues(ctx, node, len(positional))
 }
 
 // takeFlag: root and remotes file decide what else can be named.
@@ -154,10 +154,17 @@ func flagNames(flags []*kong.Flag) []string {
 	return names
 }
 
-// flagValues are an enumeration's values or remote names; nothing leaves files to the shell.
-func (a *app) flagValues(f *kong.Flag) []string {
-	if f.Name == "remote" {
+// flagValues are an enumeration's values, names of remotes or generations, or paths in these; nothing leaves files to the
+// shell. What a remote keeps would have to be asked for.
+func (a *app) flagValues(ctx context.Context, f *kong.Flag, positional []string) []string {
+	local := len(positional) == 1
+	switch {
+	case f.Name == "remote":
 		return a.remoteNames()
+	case f.Name == "from" && local:
+		return a.generationWords(ctx, positional[0])
+	case f.Name == "path" && local:
+		return a.pathWords(ctx, positional[0])
 	}
 	if f.Enum != "" {
 		return strings.Split(f.Enum, ",")

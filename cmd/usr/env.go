@@ -45,5 +45,5 @@ func fileWidth(stream any) int {
 	return columns
 }
 
-// canAsk tells whether there is a person to answer a question.
+// canAsk reports whether there is a person to answer a question.
 func (e env) canAsk() bool { return e.isTerminal(e.stdin) && e.isTerminal(e.stderr) }

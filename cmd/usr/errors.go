@@ -158,6 +158,9 @@ func (a *app) classify(err error) (code int, kind, hint string) {
 		device      *sync.DeviceError
 		interrupted *sync.InterruptedError
 		noUndo      *sync.NothingToUndoError
+		glob        *sync.GlobError
+		noPath      *sync.NoPathError
+		generation  *sync.GenerationError
 		noHash      *sync.NoHashError
 		connect     *remote.ConnectError
 		tool        *remote.ToolError
@@ -189,6 +192,13 @@ func (a *app) classify(err error) (code int, kind, hint string) {
 		return codeRefused, "missing", "list the ids with `" + a.listCommand(noMatch.side) + "`"
 	case errors.As(err, &badID):
 		return codeUsage, "id", "an id is a path of one or two names below the root, such as densegen/my_dataset; list them with `" + a.listCommand(here) + "`"
+	case errors.As(err, &glob):
+		return codeUsage, "path", "name files relative to the dataset, such as meta.md, '_derived/**' or '*.yaml'"
+	case errors.As(err, &noPath):
+		return codeRefused, "missing", "see what is kept with `" + a.onward("generations", orElse(a.doing.dataset, "DATASET"), a.doing.remote) + "`"
+	case errors.As(err, &generation):
+		code, kind := codeOfGeneration(generation)
+		return code, kind, a.hintGeneration(generation)
 	case errors.As(err, &interrupted):
 		return codeInterrupted, "interrupted", "run the same command again: what has arrived is kept and not sent twice"
 	case errors.As(err, &mismatch):
@@ -214,7 +224,7 @@ func (a *app) classify(err error) (code int, kind, hint string) {
 	case errors.As(err, &lock):
 		return codeLocked, "lock", "wait until the other program is done and run the same command again, or wait longer with --lock-timeout 30m"
 	case errors.As(err, &space):
-		return codeOther, "space", "make room on " + space.Side + ", for instance among the kept trees in .usr-sync/generations, then run the same command again"
+		return codeOther, "space", a.hintSpace(space)
 	case errors.As(err, &device):
 		return codeOther, "device", "keep the dataset on the file system of its root: .usr-sync must be able to change places with it"
 	case errors.As(err, &root):
@@ -248,7 +258,7 @@ func (a *app) classify(err error) (code int, kind, hint string) {
 	case errors.As(err, &damage):
 		return codeOther, "damage", "look at what is left with `" + a.doingCommand("verify") + "`"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return codeOther, "space", "make room (`df -h`, `quota -s`), then run the same command again"
+		return codeOther, "space", "make room (`df -h`, `quota -s`, `usr generations`), then run the same command again"
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return codeOther, "permission", "check owner and mode of what is named above"
 	case errors.As(err, &onRemote):

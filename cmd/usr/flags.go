@@ -3,9 +3,9 @@ package main
 import (
 	"fmt"
 	"regexp"
-	"strconv"
 	"time"
 
+	"github.com/dnadesign-maintainers/usr/profiles"
 	"github.com/dnadesign-maintainers/usr/sync"
 )
 
@@ -167,19 +167,14 @@ func given(flag *bool) tristate {
 	return no
 }
 
-// duration is a Go duration, or whole seconds.
+// duration is a Go duration, days, or whole seconds.
 type duration time.Duration
 
 // UnmarshalText is called by kong.
 func (d *duration) UnmarshalText(text []byte) error {
-	s := string(text)
-	if seconds, err := strconv.ParseUint(s, 10, 31); err == nil {
-		*d = duration(time.Duration(seconds) * time.Second)
-		return nil
-	}
-	parsed, err := time.ParseDuration(s)
-	if err != nil || parsed < 0 {
-		return fmt.Errorf("%q is no duration such as 5m or 90s", s)
+	parsed, ok := profiles.Duration(string(text))
+	if !ok {
+		return fmt.Errorf("%q is not a duration such as 5m, 90s or 30d", text)
 	}
 	*d = duration(parsed)
 	return nil
@@ -193,7 +188,7 @@ var ratePattern = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?[KkMmGg]?[Bb]?$`)
 // UnmarshalText is called by kong.
 func (r *rate) UnmarshalText(text []byte) error {
 	if !ratePattern.Match(text) {
-		return fmt.Errorf("%q is no rate such as 500 (KiB a second) or 1.5M", text)
+		return fmt.Errorf("%q is not a rate such as 500 (KiB a second) or 1.5M", text)
 	}
 	*r = rate(text)
 	return nil

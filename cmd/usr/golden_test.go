@@ -157,11 +157,11 @@ func compareGolden(t *testing.T, path, got string) {
 
 // Every key of a profile is shown.
 func TestRemoteShowsEveryKey(t *testing.T) {
-	const withoutName = 21
+	const withoutName = 22
 	if got := len(remoteValues(profiles.Remote{})); got != withoutName {
 		t.Errorf("%d keys are shown, not %d", got, withoutName)
 	}
-	for d, want := range map[time.Duration]string{5 * time.Minute: "5m", 90 * time.Second: "1m30s", time.Hour: "1h", 20 * time.Minute: "20m", 10 * time.Second: "10s"} {
+	for d, want := range map[time.Duration]string{5 * time.Minute: "5m", 90 * time.Second: "1m30s", time.Hour: "1h", 20 * time.Minute: "20m", 10 * time.Second: "10s", 30 * 24 * time.Hour: "30d"} {
 		if got := span(d); got != want {
 			t.Errorf("%v is shown as %v", d, got)
 		}

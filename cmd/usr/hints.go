@@ -65,6 +65,9 @@ func (a *app) hintStopped() string {
 }
 
 func (a *app) hintDeclined(e *declinedError) string {
+	if isBack(e.action) || e.action == "prune" {
+		return "add -y to go on without being asked" + map[bool]string{true: ", or look first with --dry-run"}[isBack(e.action)]
+	}
 	if e.asked {
 		return "look at the changes with `" + a.lookCommand() + "`"
 	}
@@ -101,7 +104,7 @@ func (a *app) orForce(hint string) string {
 	return ""
 }
 
-// hintDeletion: -y does not override the refusal. An undo has no --force, and none is needed.
+// hintDeletion: -y does not override the refusal. An undo needs no --force for that.
 func (a *app) hintDeletion(e *sync.DeletionError) string {
 	switch {
 	case e.Action == "undo":
@@ -135,7 +138,8 @@ func (a *app) hintMissing(e *sync.MissingError) string {
 
 func (a *app) hintNoUndo(e *sync.NothingToUndoError) string {
 	if e.Changed {
-		return "keep the present state, or copy what you need out of .usr-sync/generations by hand"
+		return "keep the present state, or bring single files back with `" + a.onward("restore", orElse(a.doing.dataset, "DATASET"), a.doing.remote, "--path", "GLOB") + "`" +
+			a.orForce(", or undo that as well with `"+a.onward("undo", orElse(a.doing.dataset, "DATASET"), a.doing.remote, "--force")+"`")
 	}
 	return "look at what was done with `" + a.command("log", orElse(a.doing.dataset, "DATASET")) + "`"
 }

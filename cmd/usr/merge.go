@@ -153,7 +153,7 @@ func (v *audit) printMerge(p *page) {
 		}
 		text := "took the " + c.Outcome + " version of " + shown(c.Path)
 		if generation != "" {
-			text += "; the other one: " + v.restore(on, c.Path, generation)
+			text += "; the other one: " + v.restoreOne(on, c.Path, generation)
 		}
 		p.fact("decided", text)
 	}

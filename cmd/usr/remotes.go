@@ -125,6 +125,7 @@ func remoteValues(r profiles.Remote) []remoteValue {
 		{"repo_root", text(r.RepoRoot), none}, {"local_repo_root", text(r.LocalRepoRoot), none},
 		{"bwlimit", text(r.Bwlimit), none}, {"streams", r.Streams, ""}, {"keep_generations", r.KeepGenerations, ""},
 		{"max_files", r.MaxFiles, ""},
+		{"keep_unique", span(r.KeepUnique), none},
 		{"lock_timeout", span(r.LockTimeout), none}, {"control_persist", span(r.ControlPersist), "(closed at the end)"},
 		{"ignore", list(r.Ignore), none},
 		{"rebuildable", list(r.Rebuildable), none},
@@ -169,8 +170,12 @@ func number(n int) any {
 }
 
 func span(d time.Duration) any {
+	const day = 24 * time.Hour
 	if d == 0 {
 		return nil
+	}
+	if d > day && d%day == 0 {
+		return strconv.FormatInt(int64(d/day), 10) + "d"
 	}
 	s := strings.TrimSuffix(d.String(), "m0s")
 	if s != d.String() {

@@ -117,7 +117,7 @@ func (a *app) patternSubject(pattern string) (subject, error) {
 		return subject{}, err
 	}
 	if !doublestar.ValidatePattern(pattern) {
-		return subject{}, &sync.IDError{ID: pattern, Why: "it is no valid glob"}
+		return subject{}, &sync.IDError{ID: pattern, Why: "it is not a valid glob"}
 	}
 	root, err := a.root()
 	return subject{pattern: pattern, root: root}, err

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,6 +25,9 @@ func (h *hostDoctor) base(ctx context.Context) error {
 	}
 	h.registry()
 	h.space()
+	if err := h.quota(ctx); err != nil {
+		return err
+	}
 	if !h.inBase() {
 		h.add(Fail, "base writable", orUnknown(h.look.line("writable")), h.writableAdvice())
 		return nil
@@ -103,6 +107,24 @@ func (h *hostDoctor) space() {
 	default:
 		h.ok("free space", "%s (quotas apart)", free)
 	}
+}
+
+// quota reports on what a group may use, which df does not tell.
+func (h *hostDoctor) quota(ctx context.Context) error {
+	out, err := h.run(ctx, remote.QuotaScript)
+	var refused *remote.Error
+	if err != nil && !errors.As(err, &refused) {
+		return err
+	}
+	for _, q := range remote.ParseQuotas(string(out)) {
+		saw := fmt.Sprintf("%s may use %s on %s, and uses %s", q.Group, size(float64(q.Limit)), q.FileSystem, size(float64(q.Used)))
+		if q.Limit-q.Used < lowBytes {
+			h.add(Warn, "group quota", saw, "make room: `usr generations` lists what is kept, `--prune` removes it")
+			continue
+		}
+		h.ok("group quota", "%s", saw)
+	}
+	return nil
 }
 
 // tried reports on what a promotion does.

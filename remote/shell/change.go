@@ -185,7 +185,7 @@ func (s *Session) Promote(ctx context.Context, p remote.Promotion) (held time.Du
 	patience := min(p.LockTimeout, eventsPatience)
 	args := []string{s.root, p.Key, p.Run, p.Live, bit(p.Keep), bit(p.InPlace), p.Info, size, strconv.Itoa(int(patience / time.Second))}
 	r := request{verb: "promote", args: args}
-	for _, list := range [][]byte{escapeNames(carry), escapeWords(records(p.Changes)), escapeWords(records(p.Dirs))} {
+	for _, list := range [][]byte{escapeNames(carry), escapeWords(records(p.Changes)), escapeWords(records(p.Dirs)), escapeWords(p.Unique), appendEscaped(nil, p.Sums)} {
 		r.payload = append(append(append(r.payload, '='), list...), ' ')
 	}
 	begin := time.Now()
@@ -254,6 +254,17 @@ func (s *Session) Settle(ctx context.Context, key string, keep int, spared ...st
 	return s.do(ctx, request{verb: "settle", args: args}, "settle "+remote.Escape(key), nil)
 }
 
+// Thin takes everything out of the trees of generations but their unique files and what is late. Needs the claim.
+func (s *Session) Thin(ctx context.Context, key string, runs ...string) error {
+	return s.do(ctx, request{verb: "thin", args: append([]string{s.root, key}, runs...)}, "thin the generations of "+remote.Escape(key), nil)
+}
+
+// KeepLate adds to the files of a generation that stay when it is thinned. Needs the claim.
+func (s *Session) KeepLate(ctx context.Context, key, run string, paths []string) error {
+	return s.do(ctx, request{verb: "keeplate", args: []string{s.root, key, run}, payload: escapeWords(paths)},
+		"record what is late in the generation "+remote.Escape(run), nil)
+}
+
 // Generations lists the kept trees of a dataset, newest first.
 func (s *Session) Generations(ctx context.Context, key string) ([]remote.Generation, error) {
 	out, err := s.read(ctx, request{verb: "generations", args: []string{s.root, key}}, "list the generations of "+remote.Escape(key))
@@ -261,9 +272,15 @@ func (s *Session) Generations(ctx context.Context, key string) ([]remote.Generat
 	for _, f := range fields(out) {
 		switch f[0] {
 		case "run":
-			found = append(found, remote.Generation{Run: f[1]})
+			found = append(found, remote.Generation{Run: f[1], Unique: -1})
 		case "tree":
 			found[len(found)-1].Tree = f[1]
+		case "whole":
+			found[len(found)-1].Whole = true
+		case "unique":
+			found[len(found)-1].Unique, _ = strconv.Atoi(strings.TrimSpace(f[1]))
+		case "lately":
+			found[len(found)-1].Late, _ = strconv.Atoi(strings.TrimSpace(f[1]))
 		case "info":
 			found[len(found)-1].Info = f[1]
 		}

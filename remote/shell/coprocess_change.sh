@@ -182,7 +182,8 @@ droprun() { # name
   ) || exit $?
   rmdir -- "./$1" 2>/dev/null || :
 }
-parts='./tree ./gone ./old ./copies ./info ./info%new ./aside ./lock ./changes ./dirs ./try' # all that is made in the directory of a run
+parts='./tree ./gone ./old ./copies ./info ./info%new ./aside ./lock ./changes ./changes%new ./dirs ./dirs%new ./try
+./unique ./unique%new ./sums ./sums%new ./lately ./lately%new ./only' # all that is made in the directory of a run
 do_remove() { # root dir: the stage of a dataset, a run, or what is in one, and nothing else
   S=$1/.usr-sync
   case $2/ in *//*|*/./*|*/../*) fail "it is not below $S";; "$S"/?*) ;; *) fail "it is not below $S";; esac
@@ -387,7 +388,7 @@ heal() { # key
 }
 held() { [ "$claim" = "$1/.usr-sync/journal/$2.lock" ] || fail "dataset $2 is not claimed"; }
 paths() { S=$1/.usr-sync; R=$S/stage/$2/$3; T=$R/tree; G=$S/generations/$2; J=$S/journal/$2; }
-do_promote() { # root key run live keep in-place info log-size seconds; payload: names to carry, changes, directories
+do_promote() { # root key run live keep in-place info log-size seconds; payload: names to carry, changes, directories, unique names, sums
   trap '' HUP # what is begun is finished
   held "$1" "$2"; paths "$1" "$2" "$3"
   sound "$T" "$S/journal"
@@ -406,6 +407,8 @@ do_promote() { # root key run live keep in-place info log-size seconds; payload:
   fresh_names "$R/changes" "${11#=}"
   fresh "$R/info" "$7
 "
+  fresh_names "$R/unique" "${13#=}"
+  fresh_names "$R/sums" "${14#=}"
   new=$(inode "$T")
   [ "$new" != 0 ] || fail "$T: No such file or directory"
   if [ $way = place ]; then
@@ -425,7 +428,7 @@ replaces=$replaces
 keep=$keep
 "
   fi
-  harden "$J.tmp" "$R/info" "$R/changes"
+  harden "$J.tmp" "$R/info" "$R/changes" "$R/unique" "$R/sums"
   mvt "$J.tmp" "$J"
   harden "$S/journal"
   set +e; (set -e; if [ $way = place ]; then inplace; else switch "$8" "$9"; finish "$key"; fi; put held "$held"); st=$?; set -e
@@ -511,12 +514,15 @@ resume() {
   [ -n "$run" ] || fail "$J: the journal is damaged"
   paths "$root" "$key" "$run"
   [ ! -e "$R" ] || sound "$R"
-  if [ "$way" = place ]; then forward=1; resume_inplace
-  else restore; fi
-  if [ "$way" = place ]; then :
-  elif [ $forward = 1 ]; then finish "$key"; else rm -f -- "$J"; harden "$S/journal"; fi
+  if [ "$way" = place ]; then forward=1; lone; resume_inplace
+  else
+    restore
+    if [ $forward = 1 ]; then lone; finish "$key"; else rm -f -- "$J"; harden "$S/journal"; fi
+  fi
   put run "$run"; put forward $forward
 }
+# lone: after a death nobody looks any more for what was late, so all that is kept counts as unique.
+lone() { for d in "$R" "$G/$run"; do [ ! -d "$d" ] || (enter "$d"; rm -f -- ./unique); done; }
 # restore sees to it that there is a live tree, if there was one, and says whether it is the new one. The old tree is aside
 # only where an earlier version made two renames of a switch.
 restore() {
@@ -557,5 +563,39 @@ do_settle() { # root key keep spared...: the spared runs stay, and are not count
   enter "$S"
   rmdir -- "stage/$key/partial" "stage/$key" "generations/$key" 2>/dev/null || :
 }
-# kept: a name here is a generation's.
-kept() { isrun "$1" && [ ! -L "$1" ] && [ ! -L "$1/tree" ] && [ -d "$1/tree" ]; }
+# kept: a name here is a generation's, with its whole tree or, in the other directory, what is left of it.
+kept() { isrun "$1" && [ ! -L "$1" ] && [ ! -L "$1/${2-tree}" ] && [ -d "$1/${2-tree}" ]; }
+# do_thin gives the files of generations that stay a second name in another directory, and then drops the tree as a whole: a
+# death on the way leaves the one or the other.
+do_thin() { # root key run...
+  held "$1" "$2"; paths "$1" "$2" -
+  shift 2
+  for d do (enter "$G/$d"; thin) || exit $?; done
+}
+thin() {
+  if [ -L ./tree ] || [ ! -d ./tree ]; then return 0; fi
+  for name in unique lately; do plainfile "./$name" || planted "$PWD/$name"; done
+  if ! step only; then
+    attributes=$(about '%a %g' ./tree) || exit 1
+    mkdir -m 700 -- ./only
+    step only
+    like ${attributes%% *} ${attributes##* } .
+  fi
+  cd ..
+  step tree
+  planted=$(find . -type l ! -path ./.usr.lock | head -n 1)
+  [ -z "$planted" ] || planted "$PWD/${planted#./}"
+  names() { { cat -- ../unique ../lately 2>/dev/null || :; } | xargs -0 sh -c 'for p do printf "./%s\0" "$p"; done' sh; }
+  place ../only -lP same
+  cd ..
+  erase ./gone
+  mvt ./tree ./gone
+  erase ./gone
+}
+do_keeplate() { # root key run; the names
+  held "$1" "$2"; paths "$1" "$2" -
+  enter "$G/$3"
+  rm -f -- ./lately
+  (set -C; names >./lately)
+  harden ./lately
+}

@@ -140,9 +140,13 @@ do_generations() { # root key
   enter "$G"
   set +f
   for d in *; do
-    kept "$d" || continue
-    put run "$d"; put tree "$G/$d/tree"
+    if kept "$d"; then put run "$d"; put tree "$G/$d/tree"; put whole 1
+    elif kept "$d" only; then put run "$d"; put tree "$G/$d/only"
+    else continue; fi
     if [ ! -L "$d/info" ] && [ -f "$d/info" ]; then put info "$(cat -- "$d/info")"; else put info ''; fi
+    for name in unique lately; do
+      if [ ! -L "$d/$name" ] && [ -f "$d/$name" ]; then put "$name" "$(tr -cd '\000' <"$d/$name" | wc -c)"; fi
+    done
   done
 }
 # files: those of a dataset with their sizes. The other end knows the classes.

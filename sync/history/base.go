@@ -41,7 +41,7 @@ type Base struct {
 	Algorithm string          `json:"-"` // of the digests as they were written
 }
 
-// Covers tells whether the base says anything of a class.
+// Covers reports whether the base says anything of a class.
 func (b *Base) Covers(c verify.Class) bool { return b != nil && slices.Contains(b.Classes, c) }
 
 // Find returns the base's entry of a path that one of the two sides has, or nil.
@@ -52,7 +52,7 @@ func (b *Base) Find(l, r *verify.Entry) *verify.Entry {
 	return b.Files.Find(verify.Either(l, r).Path)
 }
 
-// Moved tells whether a side changed a path since the base: e is the side's entry, nil if the file is gone.
+// Moved reports whether a side changed a path since the base: e is the side's entry, nil if the file is gone.
 func (b *Base) Moved(e *verify.Entry, path string, levels verify.Levels) bool {
 	if b == nil {
 		return true

@@ -90,7 +90,7 @@ func (s *Side) begin(p remote.Promotion, j journal) (journal, error) {
 		err = writeDurably(filepath.Join(run, "info"), p.Info+"\n")
 	}
 	if err == nil {
-		err = writeDurably(filepath.Join(run, "changes"), records(p.Changes))
+		err = errors.Join(writeDurably(filepath.Join(run, "changes"), records(p.Changes)), writeUnique(run, p))
 	}
 	j.run, j.live, j.inode, j.keep = p.Run, p.Live, st.Ino, p.Keep
 	if err == nil {

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -106,15 +107,21 @@ func (s *Side) recover(ctx context.Context, key string) (remote.Recovered, error
 	}
 	if j.place != nil {
 		r.Forward = true
-		return r, s.rollForward(ctx, key, j)
+		return r, errors.Join(s.lone(key, j.run), s.rollForward(ctx, key, j))
 	}
 	if r.Forward, err = s.restore(key, j); err != nil {
 		return r, err
 	}
 	if r.Forward {
-		return r, s.finish(key, j)
+		return r, errors.Join(s.lone(key, j.run), s.finish(key, j))
 	}
 	return r, s.dropJournal(key)
+}
+
+// lone: after a death nobody looks any more for what was late, so all that is kept counts as unique.
+func (s *Side) lone(key, run string) error {
+	forget := func(dir ownDir) error { return dir.erase("unique") }
+	return errors.Join(s.inState(forget, "stage", key, run), s.inState(forget, "generations", key, run))
 }
 
 // restore sees to it that there is a live tree, if there was one, and says whether it is the new one. The old tree is aside
@@ -194,7 +201,7 @@ func (s *Side) prune(key string, keep int, spared []string) error {
 		}
 		whole = slices.DeleteFunc(whole, func(run string) bool { return slices.Contains(spared, run) })
 		kept := append(whole[max(0, len(whole)-max(0, keep)):], spared...)
-		runs, err := dir.subdirs(isRun)
+		runs, err := dir.subdirs(IsRun)
 		for _, run := range runs {
 			if err == nil && !slices.Contains(kept, run) {
 				err = dir.dropRun(run)
@@ -216,27 +223,54 @@ func (s *Side) prune(key string, keep int, spared []string) error {
 
 // generations are the names of the whole generations in d, oldest first.
 func (d ownDir) generations() ([]string, error) {
-	return d.subdirs(func(run string) bool {
-		fi, err := d.Lstat(filepath.Join(run, "tree"))
-		return err == nil && fi.IsDir() && isRun(run)
-	})
+	return d.subdirs(func(run string) bool { return d.has(run, "tree") })
+}
+
+// has reports whether a run has a directory of this name.
+func (d ownDir) has(run, name string) bool {
+	fi, err := d.Lstat(filepath.Join(run, name))
+	return err == nil && fi.IsDir() && IsRun(run)
 }
 
 func (s *Side) Generations(ctx context.Context, key string) ([]remote.Generation, error) {
-	var runs []string
-	err := s.inState(func(dir ownDir) (err error) { runs, err = dir.generations(); return err }, "generations", key)
+	var found []remote.Generation
+	err := s.inState(func(dir ownDir) error {
+		runs, err := dir.subdirs(func(run string) bool { return dir.has(run, "tree") || dir.has(run, "only") })
+		for _, run := range slices.Backward(runs) {
+			g := remote.Generation{Run: run, Tree: filepath.Join(dir.path, run, "only"), Whole: dir.has(run, "tree")}
+			if g.Whole {
+				g.Tree = filepath.Join(dir.path, run, "tree")
+			}
+			if err == nil {
+				err = dir.describe(&g)
+			}
+			found = append(found, g)
+		}
+		return err
+	}, "generations", key)
 	if err = errors.Join(ctx.Err(), err); err != nil {
 		return nil, fmt.Errorf("cannot list the generations of %s on %s: %w", key, s.name, err)
 	}
-	slices.Reverse(runs)
-	var found []remote.Generation
-	for _, run := range runs {
-		dir := filepath.Join(s.generationsPath(key), run)
-		info, err := Read(filepath.Join(dir, "info"))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("cannot read the generation %s: %w", run, err)
-		}
-		found = append(found, remote.Generation{Run: run, Tree: filepath.Join(dir, "tree"), Info: strings.TrimSuffix(string(info), "\n")})
-	}
 	return found, nil
+}
+
+// describe reads what a generation says of itself.
+func (d ownDir) describe(g *remote.Generation) error {
+	dir := filepath.Join(d.path, g.Run)
+	info, err := Read(filepath.Join(dir, "info"))
+	if IgnoreMissing(err) != nil {
+		return err
+	}
+	g.Info = strings.TrimSuffix(string(info), "\n")
+	unique, err := Read(filepath.Join(dir, "unique"))
+	if IgnoreMissing(err) != nil {
+		return err
+	}
+	g.Unique = bytes.Count(unique, []byte{0})
+	if err != nil {
+		g.Unique = -1
+	}
+	late, err := Read(filepath.Join(dir, "lately"))
+	g.Late = bytes.Count(late, []byte{0})
+	return IgnoreMissing(err)
 }

@@ -120,7 +120,7 @@ func (s *Side) sound(dirs ...string) error {
 	return nil
 }
 
-// openOwn opens a file below S for reading, if it is one: a fifo in its place must not hang us, nor a link lead on.
+// Open opens a file below S for reading, if it is one: a fifo in its place must not hang us, nor a link lead on.
 func Open(path string) (*os.File, error) {
 	above, below := "/"+remote.StateDir+"/", strings.LastIndex(path, "/"+remote.StateDir+"/")
 	if below < 0 {
@@ -149,6 +149,7 @@ func Open(path string) (*os.File, error) {
 	return f, nil
 }
 
+// Read reads such a file.
 func Read(path string) ([]byte, error) {
 	f, err := Open(path)
 	if err != nil {
@@ -324,11 +325,13 @@ var (
 	partialName = regexp.MustCompile(`^partial(\.[0-9]+)?$`)
 )
 
-// isRun tells whether newRun made a name. What else lies among runs is somebody's own.
-func isRun(name string) bool { return runName.MatchString(name) }
+// IsRun reports whether newRun made a name. What else lies among runs is somebody's own.
+func IsRun(name string) bool { return runName.MatchString(name) }
 
 // runParts are all the names that are made in the directory of a run. What else is there stays.
-var runParts = []string{"tree", "gone", "old", "copies", "info", "info" + NewSuffix, "aside", "lock", "changes", "changes" + NewSuffix, "dirs", "dirs" + NewSuffix, "try"}
+var runParts = []string{"tree", "gone", "old", "copies", "info", "info" + NewSuffix, "aside", "lock",
+	"changes", "changes" + NewSuffix, "dirs", "dirs" + NewSuffix, "try",
+	"unique", "unique" + NewSuffix, "sums", "sums" + NewSuffix, "lately", "lately" + NewSuffix, "only"}
 
 // erase removes a name of d and what is below, also through directories without write permission. Links go, and are
 // not followed.
@@ -396,12 +399,12 @@ func (d ownDir) dropStage(key string) error {
 		return IgnoreMissing(err)
 	}
 	defer dir.Close()
-	names, err := dir.subdirs(func(name string) bool { return isRun(name) || partialName.MatchString(name) })
+	names, err := dir.subdirs(func(name string) bool { return IsRun(name) || partialName.MatchString(name) })
 	for _, name := range names {
 		if err != nil {
 			return err
 		}
-		if isRun(name) {
+		if IsRun(name) {
 			err = dir.dropRun(name)
 		} else {
 			err = dir.erase(name)
@@ -432,7 +435,7 @@ func (s *Side) remove(dir string) error {
 	}
 	elem := strings.Split(rel, "/")
 	n := len(elem)
-	if n < 2 || elem[0] != "stage" && (elem[0] != "generations" || n == 2) || n > 2 && !isRun(elem[2]) || n > 3 && !slices.Contains(runParts, elem[3]) {
+	if n < 2 || elem[0] != "stage" && (elem[0] != "generations" || n == 2) || n > 2 && !IsRun(elem[2]) || n > 3 && !slices.Contains(runParts, elem[3]) {
 		return errors.New("it is nothing that usr removes")
 	}
 	return s.inState(func(parent ownDir) error {

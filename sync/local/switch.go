@@ -215,7 +215,7 @@ func (s *Side) heal(key string) error {
 
 // heal does that in the runs of a directory. What a link leads to is let be.
 func (d ownDir) heal() error {
-	runs, err := d.subdirs(isRun)
+	runs, err := d.subdirs(IsRun)
 	for _, run := range runs {
 		for _, name := range []string{"tree", "old"} {
 			if err == nil {

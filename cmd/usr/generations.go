@@ -1,0 +1,355 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/dnadesign-maintainers/usr/profiles"
+	"github.com/dnadesign-maintainers/usr/sync"
+)
+
+type generationsCmd struct {
+	Dataset     string    `arg:"" optional:"" help:"Id or dataset directory; without it, all."`
+	Remote      string    `arg:"" optional:"" help:"Name of a remote; without it, this side."`
+	Prune       pruneFlag `placeholder:"GENERATION" help:"Remove this one; without a name, with --older-than, those; with neither, all that is not unique, and leftover stages."`
+	OlderThan   duration  `placeholder:"DUR" help:"With --prune: those that are older, such as 60d, with what only they hold."`
+	Yes         bool      `short:"y" help:"Do not ask."`
+	LockTimeout duration  `placeholder:"DUR" help:"How long to wait for locks (default 5m, or the profile's)."`
+	baseFlag
+}
+
+// pruneFlag may stand alone, or be followed by a name.
+type pruneFlag struct {
+	given bool
+	run   string
+}
+
+// IsBool is called by kong: no value is needed.
+func (pruneFlag) IsBool() bool { return true }
+
+// Decode is called by kong.
+func (f *pruneFlag) Decode(ctx *kong.DecodeContext) error {
+	f.given = true
+	next := ctx.Scan.Peek()
+	word, _ := next.Value.(string)
+	if next.Type == kong.FlagValueToken || !next.IsEOL() && sync.IsGeneration(word) {
+		ctx.Scan.Pop()
+		f.run = word
+		if !sync.IsGeneration(word) {
+			return fmt.Errorf("%q is not the name of a generation", word)
+		}
+	}
+	return nil
+}
+
+// Run is called by kong.
+func (c *generationsCmd) Run(ctx context.Context, a *app) error {
+	a.doing.action, a.doing.flags.baseFlag = "generations", c.baseFlag
+	if c.OlderThan != 0 && (!c.Prune.given || c.Prune.run != "") {
+		return &usageError{why: "cannot use --older-than without --prune, or with the name of a generation", hint: "as in `usr generations DATASET --prune --older-than 60d`"}
+	}
+	s, err := c.subject(a)
+	if err != nil {
+		return err
+	}
+	a.doing.remote, a.doing.dataset = c.Remote, s.id
+	p, err := a.open(ctx, s.root, c.Remote)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	rows, err := p.Kept(ctx, s.id, c.Remote != "")
+	if err != nil {
+		return err
+	}
+	if !c.Prune.given {
+		return a.show(c.list(ctx, p, rows))
+	}
+	return c.prune(ctx, a, p, s, rows)
+}
+
+// subject: a single word is a remote if one has the name and no dataset here does.
+func (c *generationsCmd) subject(a *app) (subject, error) {
+	if c.Dataset != "" && c.Remote == "" && !strings.Contains(c.Dataset, "/") {
+		root, err := a.root()
+		if err == nil && !isDir(root+"/"+c.Dataset) && slices.Contains(a.remoteNames(), c.Dataset) {
+			c.Dataset, c.Remote = "", c.Dataset
+		}
+	}
+	if c.Dataset == "" {
+		root, err := a.root()
+		return subject{root: root}, err
+	}
+	return a.dataset(c.Dataset)
+}
+
+func (c *generationsCmd) list(ctx context.Context, p *sync.Pair, rows []sync.Kept) keptList {
+	return keptList{side: orElse(c.Remote, here), rows: rows, quotas: p.Quotas(ctx, c.Remote != "")}
+}
+
+func (c *generationsCmd) prune(ctx context.Context, a *app, p *sync.Pair, s subject, rows []sync.Kept) error {
+	w := sync.Pruning{Run: c.Prune.run, OlderThan: time.Duration(c.OlderThan)}
+	now := a.env.now()
+	taken := slices.DeleteFunc(slices.Clone(rows), func(k sync.Kept) bool { return !w.Takes(k, now) })
+	var ids []string
+	for _, k := range taken {
+		ids = append(ids, k.Dataset)
+	}
+	if w.Run != "" && len(ids) == 0 {
+		if s.id == "" {
+			return &sync.GenerationError{Side: orElse(c.Remote, here), Run: w.Run, Is: sync.NoGeneration}
+		}
+		ids = []string{s.id} // which says what is wrong with it
+	}
+	if len(taken) > 0 && !c.Yes {
+		if err := c.confirm(ctx, a, taken); err != nil {
+			return err
+		}
+	}
+	slices.Sort(ids)
+	for _, id := range slices.Compact(ids) {
+		if err := p.Prune(ctx, id, c.Remote != "", w, time.Duration(c.LockTimeout)); err != nil {
+			return err
+		}
+	}
+	left, err := p.Kept(ctx, s.id, c.Remote != "")
+	if err != nil {
+		return err
+	}
+	l := c.list(ctx, p, left)
+	l.freed = &freed{before: sumOf(rows), after: sumOf(left)}
+	return a.show(l)
+}
+
+// confirm shows what would go, and asks.
+func (c *generationsCmd) confirm(ctx context.Context, a *app, taken []sync.Kept) error {
+	if !a.env.canAsk() {
+		return &declinedError{action: "prune"}
+	}
+	a.progress.stop()
+	page := a.page(a.env.stderr)
+	keptList{side: orElse(c.Remote, here), rows: taken}.table(page)
+	page.gap()
+	if err := page.flush(); err != nil {
+		return err
+	}
+	what := "Remove these"
+	if c.Prune.run == "" && c.OlderThan == 0 {
+		what = "Remove these, but for what is unique"
+	}
+	answer, err := a.ask(ctx, what+". Proceed? [y/N] ")
+	if err != nil {
+		return err
+	}
+	if answer = strings.ToLower(answer); answer != "y" && answer != "yes" {
+		return &declinedError{action: "prune", asked: true}
+	}
+	return nil
+}
+
+// keptList is the result of generations.
+type keptList struct {
+	side   string
+	rows   []sync.Kept
+	quotas []sync.Quota
+	freed  *freed
+}
+
+type freed struct{ before, after int64 }
+
+func sumOf(rows []sync.Kept) (n int64) {
+	for _, k := range rows {
+		n += k.Bytes
+	}
+	return n
+}
+
+type keptData struct {
+	Dataset     string  `json:"dataset"`
+	Generation  string  `json:"generation"`
+	Time        string  `json:"time"`
+	By          string  `json:"by"` // pull, pull --force, undo, …; "" where that is not recorded
+	Late        int     `json:"late_files"`
+	Whole       bool    `json:"whole"`
+	Files       int     `json:"files"`
+	Bytes       int64   `json:"bytes"`
+	Unique      int     `json:"unique_files"`
+	UniqueBytes int64   `json:"unique_bytes"`
+	Until       *string `json:"until"`
+}
+
+type stageData struct {
+	Dataset string `json:"dataset"`
+	Run     string `json:"run"`
+	Time    string `json:"time"`
+	Files   int    `json:"files"`
+	Bytes   int64  `json:"bytes"`
+}
+
+func (l keptList) data() any {
+	kept, stages := []keptData{}, []stageData{}
+	for _, k := range l.rows {
+		if k.Stage {
+			stages = append(stages, stageData{k.Dataset, k.Run, stampText(k.Time), k.Files, k.Bytes})
+			continue
+		}
+		kept = append(kept, keptData{k.Dataset, k.Run, stampText(k.Time), byWhat(k), k.Late, k.Whole, k.Files, k.Bytes, k.Unique, k.UniqueBytes, nil})
+		if !k.Until.IsZero() {
+			until := stampText(k.Until)
+			kept[len(kept)-1].Until = &until
+		}
+	}
+	out := struct {
+		Side        string       `json:"side"`
+		Generations []keptData   `json:"generations"`
+		Stages      []stageData  `json:"stages"`
+		Bytes       int64        `json:"bytes"`
+		Freed       *int64       `json:"freed_bytes,omitempty"`
+		Quotas      []sync.Quota `json:"quotas"`
+	}{l.side, kept, stages, sumOf(l.rows), nil, orEmpty(l.quotas)}
+	if l.freed != nil {
+		n := l.freed.before - l.freed.after
+		out.Freed = &n
+	}
+	return out
+}
+
+func stampText(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// byWhat is what replaced a generation.
+func byWhat(k sync.Kept) string {
+	by := k.Action
+	if k.Forced && (by == "pull" || by == "push") {
+		by += " --force"
+	}
+	if k.Late > 0 {
+		by = strings.TrimPrefix(by+", late writer", ", ")
+	}
+	return by
+}
+
+func (l keptList) text(p *page, _ opt) {
+	if len(l.rows) == 0 {
+		p.line("no generation is kept on " + l.side)
+	} else {
+		l.table(p)
+	}
+	p.gap()
+	p.fact("space", size(sumOf(l.rows))+" at most, on "+l.side)
+	if l.freed != nil {
+		p.fact("freed", size(l.freed.before-l.freed.after))
+	}
+	for _, q := range l.quotas {
+		p.fact("quota", quotaText(q))
+	}
+}
+
+func (l keptList) table(p *page) {
+	g := columns("dataset", "generation", "by", "holds", ">files", ">space", ">unique", ">of bytes", "until (UTC)")
+	g.flex = 9 // names are to be copied in one piece
+	for _, k := range l.rows {
+		by, holds, until := orElse(safe(byWhat(k)), "?"), "unique files", "others come"
+		switch {
+		case k.Stage:
+			by, holds, until = "leftover", "a stage", "the next transfer"
+		case k.Whole:
+			holds = "a whole tree"
+		}
+		if !k.Until.IsZero() {
+			until = k.Until.UTC().Format("2006-01-02")
+		}
+		g.row(shown(k.Dataset), k.Run, by, holds, p.number(int64(k.Files)), size(k.Bytes), p.number(int64(k.Unique)), size(k.UniqueBytes), until)
+	}
+	p.table(g)
+}
+
+func quotaText(q sync.Quota) string {
+	return fmt.Sprintf("%s on %s: %s of %s used", safe(q.Group), safe(q.FileSystem), size(q.Used), size(q.Limit))
+}
+
+// hintGeneration says what can be had instead of a generation.
+func (a *app) hintGeneration(e *sync.GenerationError) string {
+	list := "`" + a.onward("generations", orElse(a.doing.dataset, "DATASET"), a.doing.remote) + "`"
+	switch e.Is {
+	case sync.Thinned:
+		return "bring single files of it back with `" + a.onward("restore", orElse(a.doing.dataset, "DATASET"), a.doing.remote, "--path", "GLOB", "--from", e.Run) + "`"
+	case sync.Going:
+		return "another run removes it; see what is left with " + list
+	case sync.Damaged:
+		return "another generation may have it: see " + list + ", and name that with --from"
+	}
+	return "list them with " + list
+}
+
+func codeOfGeneration(e *sync.GenerationError) (code int, kind string) {
+	switch e.Is {
+	case sync.Thinned:
+		return codeRefused, "generation"
+	case sync.Going:
+		return codeLocked, "lock"
+	case sync.Damaged:
+		return codeMismatch, "verification"
+	}
+	return codeUsage, "generation"
+}
+
+// hintSpace names what takes room and may go; what exists nowhere else goes by no rule of ours.
+func (a *app) hintSpace(e *sync.SpaceError) string {
+	var held []string
+	for _, k := range e.Kept {
+		what := "unique files in the generation " + k.Run
+		if k.Stage {
+			what = "the leftover stage " + k.Run
+		}
+		held = append(held, size(max(k.Bytes, k.UniqueBytes))+" of "+what)
+	}
+	on := a.doing.remote
+	if e.Side == here {
+		on = ""
+	}
+	hint := "make room on " + e.Side + ": see what is kept with `" + a.onward("generations", orElse(a.doing.dataset, "DATASET"), on) + "`, and remove with --prune what may go"
+	if len(held) > 0 {
+		hint += " (there are " + strings.Join(held, ", ") + ")"
+	}
+	return hint + "; then run the same command again"
+}
+
+// generationWords completes the name of a generation.
+func (a *app) generationWords(ctx context.Context, id string) (runs []string) {
+	p, err := a.localPair(ctx)
+	if err != nil {
+		return nil
+	}
+	defer p.Close()
+	rows, _ := p.Kept(ctx, id, false)
+	for _, k := range rows {
+		if !k.Stage {
+			runs = append(runs, k.Run)
+		}
+	}
+	return runs
+}
+
+// pathWords completes a path that a generation has.
+func (a *app) pathWords(ctx context.Context, id string) []string {
+	p, err := a.localPair(ctx)
+	if err != nil || sync.CheckID(id) != nil {
+		return nil
+	}
+	defer p.Close()
+	paths, _ := p.KeptPaths(ctx, id)
+	return paths
+}
+
+func (a *app) localPair(ctx context.Context) (*sync.Pair, error) {
+	root, err := a.root()
+	if err != nil {
+		return nil, err
+	}
+	return sync.Open(ctx, sync.Options{Root: root, KeepGenerations: profiles.Default("").KeepGenerations}, nil, sync.Reach{})
+}
