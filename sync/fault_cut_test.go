@@ -114,7 +114,7 @@ func resume(t *testing.T, d sync.Direction, big, kill bool) {
 	r := emptyRig(t, d)
 	relay := r.overRelay(0)
 	r.write(r.src(), 1)
-	size := int64(shortOr(20, 500)) << 20
+	size := int64(shortOr(40, 500)) << 20 // enough to be flushed before the locks
 	if big {
 		r.noise("_derived/big.parquet", size)
 	} else {

@@ -90,7 +90,9 @@ func (st *stage) preCopy(ctx context.Context) (durable verify.Manifest, err erro
 		if err := st.bring(ctx, p, st.missing(p)); err != nil || p.bytes() < flushFirst && len(st.files) <= handful {
 			return err
 		}
-		durable = slices.Clone(st.files)
+		durable = slices.DeleteFunc(slices.Clone(st.files), func(e verify.Entry) bool { // rsync has used them up
+			return partialOf(e.Path) != ""
+		})
 		var paths []string // of many files none: then everything is flushed
 		if len(durable) <= handful {
 			paths = withParents(entriesPaths(durable))
