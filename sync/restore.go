@@ -26,12 +26,7 @@ func (p *Pair) Restore(ctx context.Context, id string, globs []string, from stri
 			return nil, err
 		}
 	}
-	if from != "" && !local.IsRun(from) {
-		return nil, &GenerationError{Run: from, Is: NoGeneration}
-	}
-	m.Primary, m.Sidecars, m.ContentHashes = ByHash, true, true
-	m.PrimaryOnly, m.SkipSnapshots = false, false
-	c, err := p.begin(id, m)
+	c, err := p.beginBack(id, from, m)
 	if err != nil {
 		return nil, err
 	}

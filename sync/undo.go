@@ -22,16 +22,22 @@ func (p *Pair) Undo(ctx context.Context, id string, m Modes) (*Report, error) {
 
 // UndoFrom is Undo that goes back to what was there before the promotion of the named generation, "" for the last.
 func (p *Pair) UndoFrom(ctx context.Context, id, from string, m Modes) (*Report, error) {
+	c, err := p.beginBack(id, from, m)
+	if err != nil {
+		return nil, err
+	}
+	return c.retry(ctx, func() deed { return c.undoing(from) })
+}
+
+// beginBack begins a deed that takes from kept trees: whole, and by hash. The run may be "", which leaves the choice to
+// the deed.
+func (p *Pair) beginBack(id, from string, m Modes) (*command, error) {
 	if from != "" && !local.IsRun(from) {
 		return nil, &GenerationError{Run: from, Is: NoGeneration}
 	}
 	m.Primary, m.Sidecars, m.ContentHashes = ByHash, true, true
 	m.PrimaryOnly, m.SkipSnapshots = false, false
-	c, err := p.begin(id, m)
-	if err != nil {
-		return nil, err
-	}
-	return c.retry(ctx, func() deed { return c.undoing(from) })
+	return p.begin(id, m)
 }
 
 // undoing is the deed of an undo.
