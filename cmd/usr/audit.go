@@ -100,6 +100,14 @@ func (v *audit) text(p *page, o opt) {
 	}
 }
 
+// half is the half of a sync that the table is about: the push, if there was nothing to pull.
+func (v *audit) half() *sync.Report {
+	if v.Push != nil && len(v.Changes) == 0 && len(v.Push.Classes) > 0 {
+		return v.Push
+	}
+	return v.Report
+}
+
 func (v *audit) inSync() bool { return v.Relation == sync.InSync && len(v.Changes) == 0 }
 
 // printInSync says what the table would, of which no number matters here.
@@ -149,7 +157,7 @@ func (v *audit) printVerify(p *page) {
 
 func (v *audit) printState(p *page) {
 	rest := ""
-	if len(v.Changes) > 0 {
+	if len(v.half().Changes) > 0 {
 		rest = tied(v.sum())
 	}
 	p.state("state", string(v.State), stateTone(v.State), rest)
@@ -213,7 +221,7 @@ func (v *audit) classGrid(p *page) *grid {
 		local, remote = ">before", ">after"
 	}
 	g := columns("class", "state", local, remote, ">+add", ">~mod", ">-del", ">bytes", ">hashed")
-	for _, c := range v.Classes {
+	for _, c := range v.half().Classes {
 		if v.unknownTo(c) {
 			continue
 		}
@@ -299,7 +307,7 @@ func (v *audit) both(p *page, local, remote int64) string {
 		s = text(local) + " before, " + text(remote) + " after"
 	}
 	d := remote - local
-	if v.Direction == sync.Push && !isBack(v.Action) {
+	if v.half().Direction == sync.Push && !isBack(v.Action) {
 		d = -d
 	}
 	if local >= 0 && remote >= 0 && d != 0 {

@@ -47,7 +47,8 @@ func demoSteps() []demoStep {
 		{say: "Push the annotation.", command: "push " + both + " -y", says: []string{"TRANSFERRED"}, check: (*demo).sameTrees},
 		{say: "Are both sides equal? The exit code says so, too.", command: "diff " + both + " --exit-code", says: []string{"in-sync"}},
 
-		{say: "Second thoughts: put back on the cluster what the push replaced.", command: "undo " + both + " -y", check: (*demo).undone},
+		{say: "Second thoughts: put back on the cluster what the push replaced.", command: "undo " + both, check: (*demo).undone},
+		{say: "Sync does whichever of the two is needed, or both.", command: "sync " + both + " -y", says: []string{"TRANSFERRED"}, check: (*demo).sameTrees},
 		{say: "What was done?", command: "log " + demoDataset, says: []string{"pull", "push", "undo"}},
 	}
 }
