@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"github.com/dnadesign-maintainers/usr/remote"
@@ -185,6 +186,10 @@ func (st *stage) add(arrived, src verify.Manifest) {
 func (st *stage) copyFiles(ctx context.Context, p *plan, want []*verify.Entry, dirs []string, done func(string)) error {
 	streams := split(want, st.o.Streams)
 	streams[0] = append(streams[0], dirs...)
+	lists, err := st.putNames(ctx, streams)
+	if err != nil {
+		return err
+	}
 	total := totalSize(want)
 	basis := st.earlier
 	if p.dst.survey.Exists {
@@ -206,7 +211,7 @@ func (st *stage) copyFiles(ctx context.Context, p *plan, want []*verify.Entry, d
 		Done:     func(it rsync.Item) { done(it.Path) },
 		Progress: func(n int64) { st.o.Observe(Progressed{Phase: "transfer", Done: n, Total: total, Files: len(want)}) },
 		Command:  st.ranRsync,
-	}, streams)
+	}, streams, lists)
 	st.cost.sent += stats.Sent
 	st.cost.received += stats.Received
 	var rs *rsync.Error
@@ -214,6 +219,24 @@ func (st *stage) copyFiles(ctx context.Context, p *plan, want []*verify.Entry, d
 		return nil // the next look at the source decides
 	}
 	return err
+}
+
+// putNames writes the names of each stream on the destination, where it is another host and there are many.
+func (st *stage) putNames(ctx context.Context, streams [][]string) (lists []string, err error) {
+	lists = make([]string, len(streams))
+	far, ok := st.dst.(namesKeeper)
+	for i, names := range streams {
+		if ok && err == nil && len(names) > manyFiles {
+			lists[i], err = far.PutNames(ctx, st.key, st.run, strconv.Itoa(i), names)
+		}
+	}
+	return lists, err
+}
+
+// namesKeeper is a side that rsync reads its list of names from faster than from here.
+type namesKeeper interface {
+	// PutNames writes names, a NUL after each, into a file of a stage that goes with it, and returns its path.
+	PutNames(ctx context.Context, key, run, name string, paths []string) (file string, err error)
 }
 
 func largest(files []*verify.Entry) (n int64) {

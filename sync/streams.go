@@ -34,10 +34,11 @@ func split(want []*verify.Entry, n int) [][]string {
 	return streams
 }
 
-// runStreams runs one rsync a stream, all over the one connection. The callbacks of all are told one at a time.
-func runStreams(ctx context.Context, t rsync.Transfer, streams [][]string) (rsync.Stats, error) {
+// runStreams runs one rsync a stream, all over the one connection, each with the list that the far side has of it, if any.
+// The callbacks of all are told one at a time.
+func runStreams(ctx context.Context, t rsync.Transfer, streams [][]string, lists []string) (rsync.Stats, error) {
 	if len(streams) == 1 {
-		t.Files = streams[0]
+		t.Files, t.List = streams[0], lists[0]
 		return t.Run(ctx)
 	}
 	var mu stdsync.Mutex
@@ -47,7 +48,7 @@ func runStreams(ctx context.Context, t rsync.Transfer, streams [][]string) (rsyn
 	g, ctx := errgroup.WithContext(ctx)
 	for i, files := range streams {
 		one := t
-		one.Files = files
+		one.Files, one.List = files, lists[i]
 		one.Done = func(it rsync.Item) { mu.Lock(); defer mu.Unlock(); done(it) }
 		one.Progress = func(n int64) {
 			mu.Lock()

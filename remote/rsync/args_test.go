@@ -14,7 +14,7 @@ var farEnd = remote.Endpoint{Host: "me@cluster", Shell: []string{"ssh", "-S", "/
 
 func TestTransferArgs(t *testing.T) {
 	common := []string{"-t", "-I", "-d", "-s", "-O", "--no-l", "--no-D", "--no-o", "--no-g", "--no-p", "--chmod=ugo=rwX", "--no-h",
-		"--files-from=-", "--from0", "--outbuf=L", "--info=progress2,stats2", "--out-format=N %i|%l|%b|%M|%n//%L"}
+		"--from0", "--files-from=-", "--outbuf=L", "--info=progress2,stats2", "--out-format=N %i|%l|%b|%M|%n//%L"}
 	reach := []string{"--rsh=ssh -S '/tmp/a b/it''s' -o ControlMaster=no", "--rsync-path=/opt/rsync"}
 	for name, c := range map[string]struct {
 		t    Transfer

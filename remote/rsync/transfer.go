@@ -2,8 +2,10 @@
 package rsync
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +20,7 @@ type Transfer struct {
 	From, To       remote.Endpoint
 	FromDir, ToDir string        // absolute; ToDir exists (its last component may be missing)
 	Files          []string      // relative paths, any bytes but NUL; directories are made, not descended into
+	List           string        // absolute path of a file on To's host, which is another, that holds Files, a NUL after each; "" for none
 	Basis          []string      // absolute directories on To's host, at most 20, for rsync to take unchanged blocks from
 	PartialDir     string        // a name: what is interrupted is kept in a directory of this name beside it, and gone on with; "" for none
 	TrustSender    bool          // a pull into a private stage whose content is proved afterwards; rsync 3.2.5 or newer here
@@ -46,20 +49,25 @@ type Stats struct {
 // creating the file in place would have given. -I sends every listed file, and so --link-dest gives blocks and
 // never links; -d makes listed directories; -s hides paths from the remote shell.
 var copyOptions = []string{"-t", "-I", "-d", "-s", "-O", "--no-l", "--no-D", "--no-o", "--no-g", "--no-p",
-	"--chmod=ugo=rwX", "--no-h", "--files-from=-", "--from0"}
+	"--chmod=ugo=rwX", "--no-h", "--from0"}
 
 // mostGrowth is by how much a file may grow beside doubling since it was listed.
 const mostGrowth = 64 << 20
 
-// Args returns rsync's arguments, without the program's name. The list of files goes to rsync's standard input:
-// see Run. nonce marks the lines that parseItem reads.
+// Args returns rsync's arguments, without the program's name. The list of files goes to rsync's standard input (see Run),
+// which a sender reads byte by byte, with two system calls each; a list that the far side has comes to it in blocks. nonce
+// marks the lines that parseItem reads.
 func (t Transfer) Args(nonce string) []string {
 	args := append([]string{}, copyOptions...)
 	outbuf, info := "--outbuf=L", "--info=progress2,stats2"
 	if t.Small { // then a block of lines is a moment's worth, and a write a line would cost more than the file
 		outbuf, info = "--outbuf=B", "--info=stats2"
 	}
-	args = append(args, outbuf, info, "--out-format="+outFormat(nonce))
+	list := "--files-from=-"
+	if t.List != "" {
+		list = "--files-from=:" + t.List
+	}
+	args = append(args, list, outbuf, info, "--out-format="+outFormat(nonce))
 	if t.TrustSender && t.From.Host != "" {
 		// Else the receiver holds each name that it is sent against each one that it asked for: n*n comparisons.
 		args = append(args, "--trust-sender")
@@ -113,8 +121,12 @@ func (t Transfer) process(nonce string) *process {
 	if t.From.Host != "" && t.Largest > 0 {
 		largest = 2*t.Largest + mostGrowth
 	}
-	return &process{what: "copy files", args: t.Args(nonce), stdin: t.writeList, stall: t.Stall, command: t.Command,
+	p := &process{what: "copy files", args: t.Args(nonce), stdin: t.writeList, stall: t.Stall, command: t.Command,
 		most: mostOutput + int64(len(t.Files))*outputPerFile, largest: largest}
+	if t.List != "" {
+		p.stdin = nil
+	}
+	return p
 }
 
 // tellDone makes out call t.Done. rsync prints a received file just before it renames it into place, and
@@ -169,7 +181,10 @@ func (t Transfer) check() error {
 	if strings.Contains(t.PartialDir, "/") {
 		return &PathError{Path: t.PartialDir, Why: "rsync's receivers 3.4.0 to 3.4.3 cannot go on with a file that is elsewhere"}
 	}
-	for _, dir := range t.Basis {
+	if t.List != "" && t.To.Host == "" {
+		return &PathError{Path: t.List, Why: "there is no other host to have it"}
+	}
+	for _, dir := range slices.Concat(t.Basis, []string{cmp.Or(t.List, t.ToDir)}) {
 		if err := checkDir(t.To, dir); err != nil {
 			return err
 		}

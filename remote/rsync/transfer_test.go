@@ -83,7 +83,7 @@ func clusterEnd(t *testing.T, o remotetest.Options) (remote.Endpoint, *remotetes
 // TestHostileNames: what is listed arrives, byte for byte, and is told by its real name; nothing else moves.
 func TestHostileNames(t *testing.T) {
 	far, _ := clusterEnd(t, remotetest.Options{})
-	for name, ends := range map[string]Transfer{"local": {}, "pull": {From: far}, "push": {To: far}} {
+	for name, ends := range map[string]Transfer{"local": {}, "pull": {From: far}, "push": {To: far}, "push, listed there": {To: far, List: "names"}} {
 		t.Run(name, func(t *testing.T) {
 			b := newBed(t)
 			names := slices.Clone(hostileNames)
@@ -101,6 +101,10 @@ func TestHostileNames(t *testing.T) {
 			tr := ends
 			tr.FromDir, tr.ToDir, tr.Basis, tr.PartialDir = b.src, b.stage, []string{b.live}, ".partial"
 			tr.Files = append(names, "emptydir")
+			if tr.List != "" {
+				tr.List = filepath.Join(filepath.Dir(b.src), tr.List)
+				put(t, tr.List, []byte(strings.Join(tr.Files, "\x00")+"\x00"))
+			}
 			tr.Done = func(it Item) {
 				told[it.Path]++
 				if _, err := os.Stat(filepath.Join(b.stage, it.Path)); name == "pull" && err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +26,20 @@ func (s *Session) Stage(ctx context.Context, key, run, live string, exchange boo
 // the paths is made. A path that is there already is fs.ErrExist.
 func (s *Session) Link(ctx context.Context, from, to string, paths []string) error {
 	return s.place(ctx, "link", from, to, paths)
+}
+
+// PutNames writes a list of names, a NUL after each, into a new file of a run, and returns its path. Needs the claim.
+func (s *Session) PutNames(ctx context.Context, key, run, name string, paths []string) (file string, err error) {
+	file = path.Join(s.root, remote.StateDir, "stage", key, run, "names", name)
+	more := "0"
+	for batch := range slices.Chunk(paths, HashBatch) {
+		r := request{verb: "names", args: []string{s.root, key, run, name, more}, payload: escapeWords(batch)}
+		if err := s.do(ctx, r, "write "+remote.Escape(file), nil); err != nil {
+			return "", err
+		}
+		more = "1"
+	}
+	return file, nil
 }
 
 // CopyAs copies files of the host into the tree to, by any name, with directories as needed.

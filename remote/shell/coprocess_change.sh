@@ -120,6 +120,12 @@ likewise() { # to
       chmod "00${is%:*}" "$to/$d" || exit 1
     done' sh "$1" "$modegroup"
 }
+do_names() { # root key run file more; words: a list for an rsync that runs here
+  held "$1" "$2"
+  makestate "$1" stage "$2" "$3" names
+  [ "$5" = 1 ] || fresh "./$4" ''
+  names >>"./$4"
+}
 do_link() { sound "$2"; enter "$1"; place "$2" -lP ''; }
 do_copy() { sound "$2"; enter "$1"; place "$2" -pP ''; }
 do_copyas() { # tree; three words a file: from, to, time
@@ -183,7 +189,7 @@ droprun() { # name
   rmdir -- "./$1" 2>/dev/null || :
 }
 parts='./tree ./gone ./old ./copies ./info ./info%new ./aside ./lock ./changes ./changes%new ./dirs ./dirs%new ./try
-./unique ./unique%new ./sums ./sums%new ./lately ./lately%new ./only' # all that is made in the directory of a run
+./unique ./unique%new ./sums ./sums%new ./lately ./lately%new ./only ./names' # all that is made in the directory of a run
 do_remove() { # root dir: the stage of a dataset, a run, or what is in one, and nothing else
   S=$1/.usr-sync
   case $2/ in *//*|*/./*|*/../*) fail "it is not below $S";; "$S"/?*) ;; *) fail "it is not below $S";; esac

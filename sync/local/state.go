@@ -331,7 +331,7 @@ func IsRun(name string) bool { return runName.MatchString(name) }
 // runParts are all the names that are made in the directory of a run. What else is there stays.
 var runParts = []string{"tree", "gone", "old", "copies", "info", "info" + NewSuffix, "aside", "lock",
 	"changes", "changes" + NewSuffix, "dirs", "dirs" + NewSuffix, "try",
-	"unique", "unique" + NewSuffix, "sums", "sums" + NewSuffix, "lately", "lately" + NewSuffix, "only"}
+	"unique", "unique" + NewSuffix, "sums", "sums" + NewSuffix, "lately", "lately" + NewSuffix, "only", "names"}
 
 // erase removes a name of d and what is below, also through directories without write permission. Links go, and are
 // not followed.
