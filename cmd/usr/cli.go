@@ -9,7 +9,7 @@ const description = "Keep USR datasets in step between this machine and a cluste
 
 // cli is the command tree. Each command's type and Run stand in a file of its own.
 type cli struct {
-	globals
+	globals `group:"global"`
 
 	Diff        diffCmd        `cmd:"" group:"look" help:"Show what differs between here and the remote; change nothing."`
 	Status      statusCmd      `cmd:"" group:"look" help:"The same; without DATASET, of all that either side has."`

@@ -77,7 +77,7 @@ func (e *replaceError) Unwrap() error { return e.ExistsError }
 type unaskedError struct{ relation sync.Relation }
 
 func (e *unaskedError) Error() string {
-	return fmt.Sprintf("cannot follow (%s): what to do is for a person to say", e.relation)
+	return fmt.Sprintf("cannot follow (%s): a person has to decide", e.relation)
 }
 
 // stoppedError: the user stopped the command.

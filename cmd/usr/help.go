@@ -14,6 +14,7 @@ var commandGroups = []kong.Group{
 	{Key: "back", Title: "Go back:"},
 	{Key: "remotes", Title: "Remotes:"},
 	{Key: "more", Title: "More:"},
+	{Key: "global", Title: "Global flags:"},
 }
 
 type helpCmd struct {

@@ -50,7 +50,7 @@ func (f remoteFlags) remote(name string) (profiles.Remote, profiles.Preset, erro
 	}
 	if f.TransferNode && preset.TransferNode == "" {
 		return r, preset, &usageError{
-			why:  "cannot take a transfer node: no preset that has one is given",
+			why:  "cannot use --transfer-node: no preset that has one is given",
 			hint: "add --preset bu-scc, or name the host with --host or --transfer-host",
 		}
 	}
