@@ -28,7 +28,7 @@ func TestFaultResumeUnverified(t *testing.T) {
 			killTree(cmd.Process.Pid)
 			cmd.Wait()
 			bin, log := t.TempDir(), filepath.Join(t.TempDir(), "log")
-			r.must(remotetest.Shim(bin, "rsync", remotetest.Unverified(remotetest.Real("rsync"), r.local, log, any)))
+			r.must(remotetest.Shim(bin, "rsync", remotetest.Unverified(remotetest.Real("rsync"), filepath.Join(r.local, ".usr-sync/stage"), log, any)))
 			t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 			_, down = relay.Bytes()
 			r.transferred()

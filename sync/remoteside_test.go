@@ -24,9 +24,9 @@ func connectSide(t *testing.T, root string, o remotetest.Options) (*shell.Sessio
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Stop)
-	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
+	env := append(os.Environ(), "XDG_RUNTIME_DIR="+t.TempDir())
 	target := ssh.Target{Name: "scc", Host: remotetest.Alias, ConfigFile: server.ConfigFile(), BatchMode: true, BaseDir: root}
-	s, err := shell.Open(t.Context(), target, shell.Options{})
+	s, err := shell.Open(t.Context(), target, shell.Options{Options: ssh.Options{Env: env}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,6 +110,7 @@ exit $bad;
 
 // TestBSDSide is a remote without GNU's find, stat, cp and mv.
 func TestBSDSide(t *testing.T) {
+	t.Parallel()
 	bin := t.TempDir()
 	must := func(err error) {
 		t.Helper()
@@ -130,6 +131,17 @@ func TestBSDSide(t *testing.T) {
 		must(remotetest.Shim(bin, program, remotetest.Refuse(remotetest.Real(program), unknown...)))
 	}
 	root := t.TempDir()
+	s, _ := connectSide(t, root, remotetest.Options{Env: map[string]string{"PATH": bin}})
+	testSide(t, s, root)
+}
+
+// TestBusyBoxSide is a remote whose tools are busybox's, and which has perl and a flock(1) beside them.
+func TestBusyBoxSide(t *testing.T) {
+	t.Parallel()
+	bin, root := filepath.Join(t.TempDir(), "bin"), t.TempDir()
+	if err := remotetest.BusyBox(bin, "rsync", "flock", "perl"); err != nil {
+		t.Fatal(err)
+	}
 	s, _ := connectSide(t, root, remotetest.Options{Env: map[string]string{"PATH": bin}})
 	testSide(t, s, root)
 }

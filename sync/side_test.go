@@ -83,6 +83,11 @@ func (d *bed) is(path, want string) {
 	}
 }
 
+// stamped compares times; tools of busybox that set or tell one leave the fraction of the second out.
+func (d *bed) stamped(got, want int64) bool {
+	return got == want || strings.HasPrefix(d.Name(), "TestBusyBox") && got == want/1e9*1e9
+}
+
 func (d *bed) absent(path string) {
 	d.Helper()
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
@@ -264,7 +269,7 @@ var surveyBehaviours = []behaviour{
 			ids = append(ids, i.ID)
 			var st unix.Stat_t
 			d.must(unix.Stat(d.live+"/records.parquet", &st))
-			if i.ID == d.id && (i.Bytes != 27 || i.Files != 7 || i.LastLine != "last" || i.Mtime != st.Mtim.Nano()) {
+			if i.ID == d.id && (i.Bytes != 27 || i.Files != 7 || i.LastLine != "last" || !d.stamped(i.Mtime, st.Mtim.Nano())) {
 				d.Errorf("%+v", i)
 			}
 		}

@@ -112,6 +112,11 @@ func TestOddHosts(t *testing.T) {
 		"nothing that exchanges": func(t *testing.T) remotetest.Options {
 			return remotetest.Options{Env: pathWith(t, nil, "perl", "python3", "exch", "shasum")}
 		},
+		"busybox": func(t *testing.T) remotetest.Options {
+			dir := filepath.Join(t.TempDir(), "bin")
+			must(t, remotetest.BusyBox(dir, "rsync", "flock"))
+			return remotetest.Options{Env: map[string]string{"PATH": dir}}
+		},
 		"rsync 3.1.3": func(t *testing.T) remotetest.Options {
 			return remotetest.Options{Env: pathWith(t, map[string]string{"rsync": remotetest.Rsync313(remotetest.Real("rsync"))})}
 		},

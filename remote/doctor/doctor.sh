@@ -59,14 +59,22 @@ locking() {
   flock -n lockfile true || fail 'a released lock stays held'
 }
 
-# stage_rsync: the real options, from a directory into another.
+# stage_rsync: the real options, from a directory into another, where half of a file has arrived before.
 stage_rsync() { # scratch rsync argument...
   cd -- "$1" || exit 1
   rsync=$2; shift 2
   have "$rsync" || { put missing 1; return 0; }
   put version "$("$rsync" --version 2>&1 | head -n 3)"
-  mkdir from to basis; echo x >from/file
-  out=$(printf './file\0' | "$rsync" "$@" 2>&1 >/dev/null) || put refused "$out"
+  mkdir -p from to/partial basis
+  head -c 100000 /dev/zero >to/partial/file; (cat to/partial/file; echo x) >from/file
+  out=$(printf './file\0' | "$rsync" "$@" 2>&1 >/dev/null) || {
+    case $out in *'failed verification'*)
+      put resume "$out"
+      rm -rf to; mkdir to
+      out=$(printf './file\0' | "$rsync" "$@" 2>&1 >/dev/null) && out=;;
+    esac
+    [ -z "$out" ] || put refused "$out"
+  }
   if [ -f to/file ]; then put copied 1; fi
   rm -rf from to basis
 }

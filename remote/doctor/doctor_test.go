@@ -84,8 +84,10 @@ func expect(t *testing.T, found []doctor.Finding, patterns string) {
 const localRows = `
 	ok   local ssh: OpenSSH_.*
 	ok   local rsync: rsync \S+, takes every option that is passed
+	ok   local resume: an interrupted file goes on where it was
 	ok   local root: /.*
 	ok   local flock: one holder at a time, free when released
+	ok   local time stamps: files show fractions of a second
 `
 
 func TestDoctorHealthy(t *testing.T) {
@@ -120,9 +122,11 @@ func remoteRows(changed map[string]string) string {
 		`ok   authentication: new connection, without a question \(batch mode\)`,
 		`ok   login shell: \w+, silent`,
 		`ok   rsync: rsync .*, takes every option that is passed`,
+		`ok   resume: an interrupted file goes on where it was`,
 		`ok   flock: flock\(1\) is there`,
 		`ok   hash tools: b3sum [0-9.]+ [MG]B/s, openssl [0-9.]+ [MG]B/s, sha256sum [0-9.]+ [MG]B/s, shasum .*/s`,
 		`ok   find: find -printf \(GNU\)`,
+		`ok   time stamps: files show fractions of a second`,
 	}, changed)
 }
 
@@ -171,7 +175,7 @@ func TestDoctorFinds(t *testing.T) {
 		},
 		{
 			name: "no rsync", options: missing("rsync"),
-			remote: map[string]string{"rsync": "fail rsync: rsync is not there .* -> `module load rsync` there, .* rsync_path .*Debian: apt install rsync.*"},
+			remote: map[string]string{"resume": "", "rsync": "fail rsync: rsync is not there .* -> `module load rsync` there, .* rsync_path .*Debian: apt install rsync.*"},
 			last:   clockRow,
 		},
 		{
@@ -200,13 +204,38 @@ func TestDoctorFinds(t *testing.T) {
 			last:   lastRows,
 		},
 		{
+			name: "rsync that cannot resume", options: replaced("rsync", func(real string) string { return remotetest.Unverified(real, "to", "/dev/null", true) }),
+			remote: map[string]string{"resume": `warn resume: an interrupted file begins anew: ERROR: .* failed verification .* -> receivers of 3.4.0 to 3.4.3, .*`},
+			last:   lastRows,
+		},
+		{
+			name: "tools that tell whole seconds", options: replaced("find", func(real string) string {
+				return `for a do shift; set -- "$@" "$(printf %s "$a" | sed 's/%\([TC]\)@/%\1s/g')"; done` + "\nexec " + real + ` "$@"`
+			}),
+			remote: map[string]string{"time stamps": `ok   time stamps: files show whole seconds: .*`},
+			last:   lastRows,
+		},
+		{
+			name: "busybox", options: busybox("rsync", "flock"),
+			remote: map[string]string{"hash tools": `\w+ +hash tools: sha256sum .*/s.*`, "find": `ok   find: find and stat \(BSD, busybox\)`},
+			base:   map[string]string{"exchange": `warn exchange: .* neither perl nor python3 .*`},
+			last:   strings.Replace(lastRows, "0", "\\d", 1),
+		},
+		{
+			name: "busybox alone", options: busybox("rsync"),
+			remote: map[string]string{"hash tools": `\w+ +hash tools: sha256sum .*/s.*`, "find": `ok   find: find and stat \(BSD, busybox\)`,
+				"flock": `fail flock: .* -> install flock: package util-linux .*`},
+			base: map[string]string{"exchange": `warn exchange: .* neither perl nor python3 .*`, "lock": `fail lock: not tried: .*`},
+			last: strings.Replace(lastRows, "0", "\\d", 1),
+		},
+		{
 			name: "openrsync", options: replaced("rsync", remotetest.OpenRsync),
-			remote: map[string]string{"rsync": `fail rsync: it is openrsync, .* -> .*`},
+			remote: map[string]string{"resume": "", "rsync": `fail rsync: it is openrsync, .* -> .*`},
 			last:   clockRow,
 		},
 		{
 			name: "ancient rsync", options: replaced("rsync", func(real string) string { return remotetest.Refuse(real, "--outbuf") }),
-			remote: map[string]string{"rsync": `fail rsync: rsync  version .* refuses an option that is passed: rsync: --outbuf=L: unknown option.* -> .*`},
+			remote: map[string]string{"resume": "", "rsync": `fail rsync: rsync  version .* refuses an option that is passed: rsync: --outbuf=L: unknown option.* -> .*`},
 			last:   clockRow,
 		},
 		{
@@ -329,7 +358,7 @@ func TestDoctorOfADirectory(t *testing.T) {
 	t.Parallel()
 	tg := ssh.Target{Name: "mount", BaseDir: t.TempDir()}
 	here := rows([]string{
-		`ok   local rsync: .*`, `ok   local root: /.*`, `ok   local flock: .*`,
+		`ok   local rsync: .*`, `ok   local resume: .*`, `ok   local root: /.*`, `ok   local flock: .*`, `ok   local time stamps: .*`,
 	}, nil)
 	expect(t, examine(t, tg, nil), here+baseRows(map[string]string{"exchange": `ok   exchange: .*, by this program`}))
 	tg.BaseDir += "/none"
@@ -372,6 +401,14 @@ func with(o remotetest.Options) func(*testing.T) remotetest.Options {
 
 func missing(names ...string) func(*testing.T) remotetest.Options {
 	return func(t *testing.T) remotetest.Options { return remotetest.Options{Env: without(t, nil, names...)} }
+}
+
+func busybox(with ...string) func(*testing.T) remotetest.Options {
+	return func(t *testing.T) remotetest.Options {
+		dir := filepath.Join(t.TempDir(), "bin")
+		check(t, remotetest.BusyBox(dir, with...))
+		return remotetest.Options{Env: map[string]string{"PATH": dir}}
+	}
 }
 
 func replaced(name string, script func(real string) string) func(*testing.T) remotetest.Options {

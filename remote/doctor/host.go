@@ -174,11 +174,13 @@ func (h *hostDoctor) rsync(ctx context.Context) error {
 	}
 	copying, preview := trialRuns(h.scratch)
 	var r records
+	resume := ""
 	for _, args := range [][]string{copying.Args("N"), preview.Args("N")} {
 		var err error
 		if r, err = h.stage(ctx, append([]string{"rsync", h.scratch, program}, args...)...); err != nil {
 			return err
 		}
+		resume += r.line("resume")
 		if r.has("missing") || r.has("refused") {
 			break
 		}
@@ -189,7 +191,20 @@ func (h *hostDoctor) rsync(ctx context.Context) error {
 		copying.Files = nil
 	}
 	h.judgeRsync(program, r)
+	if !h.failed("rsync") {
+		h.resume("resume", resume)
+	}
 	return nil
+}
+
+// resume says whether a file that was interrupted goes on; why is what rsync said where it does not.
+func (r *report) resume(name, why string) {
+	if why != "" {
+		r.add(Warn, name, "an interrupted file begins anew: "+why,
+			"receivers of 3.4.0 to 3.4.3, and of vendors who took fixes from there, are known for that: use another rsync for large files")
+		return
+	}
+	r.ok(name, "an interrupted file goes on where it was")
 }
 
 func (h *hostDoctor) judgeRsync(program string, r records) {
@@ -308,13 +323,17 @@ func (h *hostDoctor) lister(ctx context.Context) error {
 	}
 	tool := "find -printf (GNU)"
 	if f.Lister == "stat" {
-		tool = "find and stat (BSD)"
+		tool = "find and stat (BSD, busybox)"
 	}
 	if _, err := h.stage(ctx, "odd", h.scratch); err != nil {
 		return err
 	}
 	var names []string
-	err = h.session.Walk(ctx, h.scratch+"/odd", func(e verify.Entry) { names = append(names, e.Path) })
+	var stamp int64
+	err = h.session.Walk(ctx, h.scratch+"/odd", func(e verify.Entry) {
+		names = append(names, e.Path)
+		stamp = max(stamp, e.Mtime%1e9)
+	})
 	slices.Sort(names)
 	if connectionError(err) {
 		return err
@@ -327,7 +346,17 @@ func (h *hostDoctor) lister(ctx context.Context) error {
 		return nil
 	}
 	h.ok("find", "%s", tool)
+	h.stamps("time stamps", stamp)
 	return nil
+}
+
+// stamps says how fine time stamps of files are that were just made.
+func (r *report) stamps(name string, stamp int64) {
+	if verify.Fine(stamp) {
+		r.ok(name, "files show fractions of a second")
+		return
+	}
+	r.ok(name, "files show whole seconds: what was written within two seconds of a look is read again")
 }
 
 // connectionError tells the end of the session from what it was asked to do and could not.

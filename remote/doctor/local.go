@@ -9,12 +9,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/remote/rsync"
 	"github.com/dnadesign-maintainers/usr/remote/shell"
 	"github.com/dnadesign-maintainers/usr/remote/ssh"
+	"github.com/dnadesign-maintainers/usr/verify"
 )
 
 // fixedRsync has the fixes of January 2025 (CVE-2024-12084 to 12088 and 12747). Vendors carry them back to older ones.
@@ -63,11 +65,13 @@ func localRsync(ctx context.Context, r *report) {
 		r.add(Fail, name, openrsyncSaw, "`brew install rsync`, and put its directory before /usr/bin on PATH (`brew --prefix rsync`)")
 		return
 	}
-	if err := tryRsync(ctx); err != nil {
+	resume, err := tryRsync(ctx)
+	if err != nil {
 		r.add(Fail, name, v.String()+": "+oneLine(err.Error()), get)
 		return
 	}
 	r.rsyncVersion(name, v)
+	r.resume("local resume", resume)
 }
 
 // rsyncVersion is the verdict on an rsync that takes our options.
@@ -82,30 +86,36 @@ func (r *report) rsyncVersion(name string, v rsync.Version) {
 }
 
 // tryRsync does a transfer and a preview between two small directories of this host, with every option that a real
-// one passes.
-func tryRsync(ctx context.Context) error {
+// one passes. Half of the file has arrived before; resume is why it could not go on, if so.
+func tryRsync(ctx context.Context) (resume string, err error) {
 	dir, err := os.MkdirTemp("", "usr-doctor-")
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer os.RemoveAll(dir)
 	t, p := trialRuns(dir)
-	for _, sub := range []string{t.FromDir, t.ToDir, t.Basis[0]} {
-		if err := os.Mkdir(sub, 0o700); err != nil {
-			return err
+	half := make([]byte, 100_000)
+	for _, sub := range []string{t.FromDir, filepath.Join(t.ToDir, t.PartialDir), t.Basis[0]} {
+		err = errors.Join(err, os.MkdirAll(sub, 0o700))
+	}
+	err = errors.Join(err, os.WriteFile(filepath.Join(t.FromDir, trialFile), append(half, "x\n"...), 0o600),
+		os.WriteFile(filepath.Join(t.ToDir, t.PartialDir, trialFile), half, 0o600))
+	if err != nil {
+		return "", err
+	}
+	t.Command = func(argv []string) {
+		if resume = ""; !slices.Contains(argv, "--partial-dir="+t.PartialDir) { // it had to be run again
+			resume = "rsync could not verify it"
 		}
 	}
-	if err := os.WriteFile(filepath.Join(t.FromDir, trialFile), []byte("x\n"), 0o600); err != nil {
-		return err
-	}
 	if _, err := t.Run(ctx); err != nil {
-		return err
+		return "", err
 	}
 	if _, err := os.Stat(filepath.Join(t.ToDir, trialFile)); err != nil {
-		return fmt.Errorf("it reports success and has copied nothing: %w", err)
+		return "", fmt.Errorf("it reports success and has copied nothing: %w", err)
 	}
 	_, err = p.Run(ctx)
-	return err
+	return resume, err
 }
 
 const trialFile = "file"
@@ -145,6 +155,10 @@ func (d *Doctor) localRoot(r *report) {
 		return
 	}
 	r.ok("local flock", "one holder at a time, free when released")
+	e, err := verify.StatEntry(filepath.Join(scratch, "lock"))
+	if err == nil {
+		r.stamps("local time stamps", e.Mtime)
+	}
 }
 
 const flockAdvice = "keep the root on a file system with flock(2): a local disk; NFS with its lock service; Lustre mounted with -o flock"

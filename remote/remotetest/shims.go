@@ -99,23 +99,23 @@ esac
 }
 
 // Unverified is the script of an rsync that cannot go on with the interrupted files that it is given in a partial
-// directory: an absolute one, as receivers 3.4.0 to 3.4.3 (rsync's issue 715), or with any set, whichever. Where it has
-// failed it adds a line to log.
-func Unverified(real, root, log string, any bool) string {
+// directory, which is somewhere in stage: an absolute one, as receivers 3.4.0 to 3.4.3 (rsync's issue 715), or with any set,
+// whichever. Where it has failed it adds a line to log.
+func Unverified(real, stage, log string, any bool) string {
 	pattern := "--partial-dir=/*"
 	if any {
 		pattern = "--partial-dir=*"
 	}
 	return fmt.Sprintf(`for a in "$@"; do
   case $a in
-  %s) if [ -n "$(find %s/.usr-sync/stage -path '*partial*' -type f 2>/dev/null)" ]; then
+  %s) if [ -n "$(find %s -path '*partial*' -type f 2>/dev/null)" ]; then
     echo failed >> %s
     echo 'ERROR: _derived/big.parquet failed verification -- update put into partial-dir.' >&2
     exit 23
   fi ;;
   esac
 done
-exec %s "$@"`, pattern, shellQuote(root), shellQuote(log), shellQuote(real))
+exec %s "$@"`, pattern, shellQuote(stage), shellQuote(log), shellQuote(real))
 }
 
 // FlipByte is the script of an rsync that does its work and then changes one byte in the middle of every staged
@@ -192,4 +192,25 @@ func Slow(real string, seconds float64) string {
 
 func globQuote(s string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(s)
+}
+
+// BusyBox fills dir with the applets of the busybox on this process's PATH and with links to the named programs, so that a
+// PATH of dir alone is a host that has nothing else, such as Alpine or a router.
+func BusyBox(dir string, with ...string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if out, err := exec.Command(Real("busybox"), "--install", "-s", dir).CombinedOutput(); err != nil {
+		return fmt.Errorf("cannot install the applets of busybox: %w: %s", err, out)
+	}
+	for _, name := range with {
+		link := filepath.Join(dir, name)
+		if err := os.Remove(link); err != nil && !os.IsNotExist(err) {
+			return err
+		}
+		if err := os.Symlink(Real(name), link); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"path"
 	"slices"
 	"strconv"
@@ -51,13 +50,18 @@ func (s *Session) CopyAs(ctx context.Context, to string, files []remote.Placemen
 			if !local(f.Path) {
 				return &remote.Error{Do: what, Detail: remote.Escape(f.Path) + " is not a path below it"}
 			}
-			words = append(words, f.From, f.Path, fmt.Sprintf("%d.%09d", f.Mtime/1e9, f.Mtime%1e9))
+			words = append(words, f.From, f.Path, timestamp(f.Mtime))
 		}
 		if err := s.do(ctx, request{verb: "copyas", args: []string{to}, payload: escapeWords(words)}, what, nil); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// timestamp writes a time (ns) as every touch(1) takes it.
+func timestamp(ns int64) string {
+	return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000000000Z")
 }
 
 // Copy is Link with copies: same mtime and mode, another inode.
@@ -133,7 +137,7 @@ func (s *Session) SetTime(ctx context.Context, live string, listed verify.Entry,
 		return &remote.Error{Do: what, Detail: "it is not a path below it"}
 	}
 	args := []string{live, "./" + listed.Path, strconv.FormatUint(listed.Ino, 10), strconv.FormatInt(listed.Mtime/1e9, 10),
-		fmt.Sprintf("%d.%09d", mtime/1e9, mtime%1e9)}
+		timestamp(mtime)}
 	return s.do(ctx, request{verb: "settime", args: args}, what, nil)
 }
 

@@ -14,6 +14,8 @@ claim= lock= dog= job= payload=
 exec 3>&1
 if stat -c %i / >/dev/null 2>&1; then
   modegroup='stat -c %a:%g --' stat='stat -c' record="@$token x%f %s %.9Y %.9Z %d %i %g %n"
+  # busybox tells fractions of a second in words alone.
+  case $(stat -c %.9Y /) in *.*) ;; *) record="@$token w%f %s %y %z %d %i %g %n";; esac
   about() { f=$1; shift; stat -c "$f" -- "$@"; }
 else
   modegroup='stat -f %Mp%Lp:%g --' stat='stat -f' record="@$token %p %z %Fm %Fc %d %i %g %N"

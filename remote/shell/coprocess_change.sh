@@ -71,9 +71,10 @@ can_exchange() { # directory of a run
 }
 # place: the names, from the working directory to another, by "cp $how"; directories are made.
 if cp --help 2>&1 | grep -q -e --parents; then gnu_cp=1; else gnu_cp=; fi
+case $(ln -P / /dev/null/x 2>&1) in *option*) hardlink="ln";; *) hardlink='ln -P';; esac
 place() { # to how existing: how is "-lP" or "-pP"; existing "same" passes over what is the same file there already
   names | xargs -0 -n 1000 sh -c '
-    to=$1 how=$2 existing=$3 gnu=$4; shift 4
+    to=$1 how=$2 existing=$3 gnu=$4 hardlink=$5; shift 5
     dirs= skip=
     for p do
       if [ -d "$p" ] && [ ! -L "$p" ]; then dirs=1
@@ -99,8 +100,8 @@ place() { # to how existing: how is "-lP" or "-pP"; existing "same" passes over 
       d=${p%/*}
       [ "$d" = "$last" ] || mkdir -p -- "$to/$d" || exit 1
       last=$d
-      if [ "$how" = -lP ]; then ln -P -- "$p" "$to/$p"; else cp -pP -- "$p" "$to/$p"; fi || exit 1
-    done' sh "$1" "$2" "$3" "$gnu_cp"
+      if [ "$how" = -lP ]; then $hardlink -- "$p" "$to/$p"; else cp -pP -- "$p" "$to/$p"; fi || exit 1
+    done' sh "$1" "$2" "$3" "$gnu_cp" "$hardlink"
 }
 # likewise: the directories on the way to the names become there what they are here.
 likewise() { # to
@@ -128,14 +129,22 @@ do_names() { # root key run file more; words: a list for an rsync that runs here
 }
 do_link() { sound "$2"; enter "$1"; place "$2" -lP ''; }
 do_copy() { sound "$2"; enter "$1"; place "$2" -pP ''; }
+# timed: gives a file a time of modification, YYYY-MM-DDThh:mm:ss.nnnnnnnnnZ; busybox's touch knows no fractions.
+timed='timed() {
+  touch -c -m -d "$1" -- "$2" 2>/dev/null && return
+  t=${1%.*}
+  TZ=UTC0 touch -c -m -d "${t%T*} ${t#*T}" -- "$2"
+}
+'
+eval "$timed"
 do_copyas() { # tree; three words a file: from, to, time
   sound "$1"
   enter "$1"
   if cp --help 2>&1 | grep -q -e --reflink; then clone=--reflink=auto; else clone=; fi
-  names | xargs -0 -n 300 sh -c '
+  names | xargs -0 -n 300 sh -c "$timed"'
     clone=$1; shift
     while [ $# -gt 0 ]; do
-      mkdir -p -- "./${2%"${2##*/}"}" && rm -f -- "./$2" && cp -pP $clone -- "$1" "./$2" && touch -d "@$3" -- "./$2" || exit 1
+      mkdir -p -- "./${2%"${2##*/}"}" && rm -f -- "./$2" && cp -pP $clone -- "$1" "./$2" && timed "$3" "./$2" || exit 1
       shift 3
     done' sh "$clone"
 }
@@ -143,12 +152,12 @@ do_copyas() { # tree; three words a file: from, to, time
 do_movein() { # old live ./file
   sound "$1"
   mkdir -p -- "$2/${3%/*}"
-  ln -P -- "$1/$3" "$2/$3"
+  $hardlink -- "$1/$3" "$2/$3"
   rm -f -- "$1/$3"
 }
 do_swapin() { # old live ./file
   sound "$1"
-  ln -P -- "$2/$3" "$1/../aside"
+  $hardlink -- "$2/$3" "$1/../aside"
   renames r "$1/$3" "$2/$3" r "$1/../aside" "$1/$3"
 }
 do_setdirs() { # dir mode gid
@@ -163,7 +172,7 @@ do_settime() { # live ./file inode seconds-that-it-has time
   enter "$1"
   [ -f "$2" ] && [ ! -L "$2" ] && [ "$(about %i "$2")" = "$3" ] || return 0
   has=$(about %Y "$2")
-  [ "${has%%.*}" != "$4" ] || touch -c -m -d "@$5" -- "$2"
+  [ "${has%%.*}" != "$4" ] || timed "$5" "$2"
 }
 do_flush() { # dir; names below it, or none for all of the file system
   enter "$1"
@@ -280,7 +289,9 @@ learn_renamer() {
   esac
   for renamer in perl python3 /usr/libexec/platform-python mv; do
     case $renamer in
-    mv) ;;
+    mv) mv_knows=
+      case $(mv -T -- /dev/null/a /dev/null/b 2>&1) in *option*) ;; *) mv_knows=target;; esac
+      ! mv --help 2>&1 | grep -q -e --no-copy || mv_knows=no-copy;;
     perl) have perl && perl -MErrno -e 1 </dev/null >/dev/null 2>&1;;
     *) have $renamer && $renamer -c 'import ctypes' </dev/null >/dev/null 2>&1;;
     esac && break
@@ -288,16 +299,11 @@ learn_renamer() {
 }
 # plainly: rename(2) by mv, never into a directory. An mv that does not know --no-copy is not asked where it might copy.
 plainly() { # from to
-  how=$(mv --help 2>&1) || :
-  case $how in
-  *--no-copy*) mv -fT --no-copy -- "$1" "$2"; return;;
-  esac
+  [ "$mv_knows" != no-copy ] || { mv -fT --no-copy -- "$1" "$2"; return; }
   if [ "$(place_of "$1")" != "$(place_of "$2")" ]; then echo "$2: Invalid cross-device link" >&2; return 1; fi
-  case $how in
-  *--no-target*) mv -fT -- "$1" "$2";;
-  *) [ ! -d "$2" ] || { echo "$2: File exists" >&2; return 1; }
-     mv -f -- "$1" "$2";;
-  esac
+  [ "$mv_knows" != target ] || { mv -fT -- "$1" "$2"; return; }
+  [ ! -d "$2" ] || { echo "$2: File exists" >&2; return 1; }
+  mv -f -- "$1" "$2"
 }
 # place_of: device and mount of a directory entry; an overlay, which may refuse within itself, is like nothing else.
 place_of() {

@@ -257,7 +257,7 @@ bring_save() { # path
     n=$((n + 1))
   done
   makedirs $n "$1"; spot $n "$1"
-  if ln -P -- "$live/$1" "$at" 2>/dev/null; then return; fi
+  if $hardlink -- "$live/$1" "$at" 2>/dev/null; then return; fi
   rm -f -- "$R/aside"
   cp -pP -- "$live/$1" "$R/aside"
   mvt "$R/aside" "$at"

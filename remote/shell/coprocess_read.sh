@@ -1,6 +1,6 @@
 # What the remote shell reads: facts, listings, digests. See coprocess.sh.
 
-now() { t=$(date +%s%N); case $t in *N) t=${t%N}000000000;; esac; }
+now() { t=$(date +%s%N); case $t in *N) t=${t%N} t=${t%\%}000000000;; esac; }
 do_hello() {
   uname=$(uname -snm)
   set -- $uname

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/verify"
@@ -114,7 +115,8 @@ func parseFind(record []byte) (verify.Entry, error) {
 }
 
 // readStat reads what stat prints: "MARK mode size mtime ctime device inode gid ./path" and a newline, where the path
-// may hold newlines, but not the mark. The mode is octal (BSD), or hexadecimal after an x (GNU).
+// may hold newlines, but not the mark. The mode is octal (BSD), or hexadecimal after an x (GNU) or a w (busybox), whose times
+// are a date, a time and a zone.
 func readStat(r io.Reader, mark string, got func(verify.Entry) error) error {
 	all, err := io.ReadAll(r)
 	if err != nil || len(all) == 0 {
@@ -140,18 +142,24 @@ func readStat(r io.Reader, mark string, got func(verify.Entry) error) error {
 var statKinds = map[uint64]verify.Kind{0o01: 'p', 0o02: 'c', 0o04: 'd', 0o06: 'b', 0o10: 'f', 0o12: 'l', 0o14: 's'}
 
 func parseStat(record string) (verify.Entry, error) {
-	f := strings.SplitN(record, " ", 8)
+	p := numbers{}
+	f, stamp := strings.SplitN(record, " ", 8), p.time
+	if strings.HasPrefix(record, "w") {
+		if f = strings.SplitN(record, " ", 12); len(f) == 12 {
+			f = append([]string{f[0], f[1], strings.Join(f[2:5], " "), strings.Join(f[5:8], " ")}, f[8:]...)
+		}
+		stamp = p.date
+	}
 	if len(f) != 8 || !strings.HasPrefix(f[7], "./") {
 		return verify.Entry{}, damaged(record)
 	}
-	p := numbers{}
 	digits, base := f[0], 8
-	if hex, ok := strings.CutPrefix(digits, "x"); ok {
+	if hex := strings.TrimLeft(digits, "xw"); hex != digits {
 		digits, base = hex, 16
 	}
 	mode := p.uint([]byte(digits), base)
-	e := verify.Entry{Kind: statKinds[mode>>12], Mode: uint16(mode & 0o7777), Size: p.int([]byte(f[1])), Mtime: p.time([]byte(f[2])),
-		Ctime: p.time([]byte(f[3])), Dev: p.uint([]byte(f[4]), 10), Ino: p.uint([]byte(f[5]), 10), Gid: uint32(p.uint([]byte(f[6]), 10)), Path: f[7][2:]}
+	e := verify.Entry{Kind: statKinds[mode>>12], Mode: uint16(mode & 0o7777), Size: p.int([]byte(f[1])), Mtime: stamp([]byte(f[2])),
+		Ctime: stamp([]byte(f[3])), Dev: p.uint([]byte(f[4]), 10), Ino: p.uint([]byte(f[5]), 10), Gid: uint32(p.uint([]byte(f[6]), 10)), Path: f[7][2:]}
 	if p.err != nil || e.Kind == 0 {
 		return verify.Entry{}, damaged(record)
 	}
@@ -185,4 +193,13 @@ func (p *numbers) time(b []byte) int64 {
 		ns += p.int(append(append(make([]byte, 0, 9), fraction[:min(9, len(fraction))]...), "000000000"[min(9, len(fraction)):]...))
 	}
 	return ns
+}
+
+// date reads "2026-11-25 03:28:50.899317181 +0000".
+func (p *numbers) date(b []byte) int64 {
+	t, err := time.Parse("2006-01-02 15:04:05 -0700", string(b))
+	if err != nil {
+		p.err = err
+	}
+	return t.UnixNano()
 }
