@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	stdsync "sync"
 	"sync/atomic"
 	"time"
 
@@ -107,8 +108,11 @@ func (o Options) waiting(w remote.Waiting) { o.Observe(w) }
 
 // onceRsync asks for the version of this host's rsync at the first call that gets an answer.
 func onceRsync() func(context.Context) (rsync.Version, error) {
+	var mu stdsync.Mutex
 	var known *rsync.Version
 	return func(ctx context.Context) (rsync.Version, error) {
+		mu.Lock()
+		defer mu.Unlock()
 		if known != nil {
 			return *known, nil
 		}

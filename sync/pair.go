@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/remote/rsync"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
@@ -22,6 +23,7 @@ type Pair struct {
 	store         store
 	localRsync    func(context.Context) (rsync.Version, error) // of this host; asked once
 	executions    *atomic.Int64                                // ssh processes started, rsync's included
+	place         *remote.Place                                // of the remote, where it is known beforehand
 }
 
 // Options is what all operations on a pair share.
@@ -57,7 +59,8 @@ type Modes struct {
 	Itemize       bool // let rsync print its own preview
 	Following     bool // nothing done is not worth a line of the log
 	Confirm       func(*Report) error
-	noHashes      bool // a host cannot hash: sizes and time stamps must do
+	Agreed        *Report // a preview that the user has agreed to already
+	noHashes      bool    // a host cannot hash: sizes and time stamps must do
 }
 
 // PrimaryMode is how the primary is verified.

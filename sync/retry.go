@@ -26,7 +26,7 @@ type legacy struct {
 // retry attempts a deed until it is done, refused or hopeless. The deed is made anew for each attempt, for a lost line
 // replaces the remote side.
 func (c *command) retry(ctx context.Context, deed func() deed) (*Report, error) {
-	return c.retryFrom(ctx, &legacy{}, deed)
+	return c.retryFrom(ctx, &legacy{agreed: c.asked.agreed()}, deed)
 }
 
 // retryFrom is retry with what the user has agreed to before.

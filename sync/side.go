@@ -29,6 +29,8 @@ type side interface {
 	// Survey reads all that a plan needs of a dataset in one round trip. It changes nothing. known is the listing
 	// of an earlier survey, or "": a side may say that it is still the same instead of telling it again.
 	Survey(ctx context.Context, id, key, known string) (*remote.Survey, error)
+	// Surveys is Survey of many datasets in one round trip; nil stands for one that is to be surveyed by itself.
+	Surveys(ctx context.Context, ids, keys []string) ([]*remote.Survey, error)
 	// Walk tells everything below a directory, in no order, one entry at a time; an absent directory is an error that
 	// is fs.ErrNotExist.
 	Walk(ctx context.Context, dir string, visit func(verify.Entry)) error
@@ -91,7 +93,7 @@ type side interface {
 	Remove(ctx context.Context, dir string) error
 	// Generations lists the kept trees of a dataset, newest first.
 	Generations(ctx context.Context, key string) ([]remote.Generation, error)
-	// Datasets lists what the root holds. Files are counted by their classes; nil is for who needs none counted.
+	// Datasets lists what the root holds. Files are counted by their classes; nil is for who needs the ids alone.
 	Datasets(ctx context.Context, classes *verify.Classifier) ([]remote.Dataset, error)
 	// Glance looks at names below the root, and lists the ids of datasets if they are wanted. It costs the same however
 	// many files there are.

@@ -26,7 +26,7 @@ func (p *Pair) merging(ctx context.Context, id string, m Modes, action string) (
 	if err != nil {
 		return nil, err
 	}
-	s := &syncing{command: c, action: action}
+	s := &syncing{command: c, action: action, agreed: m.agreed()}
 	return s.run(ctx)
 }
 

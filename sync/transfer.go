@@ -231,6 +231,14 @@ func (a *consent) with(shown []Change) *consent {
 	return all
 }
 
+// agreed is the consent that was given before the command began; nil without one.
+func (m Modes) agreed() (before *consent) {
+	if m.Agreed == nil {
+		return nil
+	}
+	return before.with(m.Agreed.all())
+}
+
 // standing reports whether nobody is to be asked: -y is a standing yes.
 func (m Modes) standing() bool { return m.Confirm == nil }
 

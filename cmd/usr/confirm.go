@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/dnadesign-maintainers/usr/sync"
@@ -24,15 +25,83 @@ func (a *app) confirm(ctx context.Context, r *sync.Report) error {
 	if a.env.isTerminal(a.env.stdout) { // else the list is wanted there as well
 		a.listed = r.Changes
 	}
-	answer, err := a.ask(ctx, v.question())
+	return a.proceed(ctx, r.Action, v.question())
+}
+
+// proceed asks whether to, and declines for whoever does not want to.
+func (a *app) proceed(ctx context.Context, action, question string) error {
+	answer, err := a.ask(ctx, question)
 	if err != nil {
 		return err
 	}
 	if answer = strings.ToLower(answer); answer != "y" && answer != "yes" {
-		return &declinedError{action: r.Action, asked: true}
+		return &declinedError{action: action, asked: true}
 	}
 	a.progress.start()
 	return nil
+}
+
+// confirmAll puts one question for all that transfers would do, beneath a table of it.
+func (a *app) confirmAll(ctx context.Context, action string, previews []*audit) error {
+	if !a.env.canAsk() {
+		return &declinedError{action: action}
+	}
+	p := a.page(a.env.stderr)
+	printPlans(p, opt{verbose: a.cli.Verbose}, previews)
+	if err := p.flush(); err != nil {
+		return err
+	}
+	all := together(previews)
+	title := strings.ToUpper(action[:1]) + action[1:] + " of " + p.count(int64(len(previews)), "dataset")
+	return a.proceed(ctx, action, title+" with "+all.Remote+": "+all.sum()+". Proceed? [y/N] ")
+}
+
+// together adds up what is to change.
+func together(previews []*audit) *audit {
+	all := &sync.Report{Remote: previews[0].Remote}
+	for _, v := range previews {
+		all.Classes = append(all.Classes, v.Classes...)
+		if v.Push != nil {
+			if all.Push == nil {
+				all.Push = &sync.Report{}
+			}
+			all.Push.Changes = append(all.Push.Changes, v.Push.Changes...)
+		}
+	}
+	return &audit{Report: all}
+}
+
+// printPlans has a row for each dataset, and a line for each file that goes: the table tells how many go, whatever it costs
+// to tell which.
+func printPlans(p *page, o opt, previews []*audit) {
+	g := columns("dataset", "relation", "change")
+	g.flex = 2
+	var gone []string
+	for _, v := range previews {
+		g.rows = append(g.rows, []cell{{text: shown(v.Dataset)}, {string(v.Relation), relationTone(v.Relation)}, {text: v.sum()}})
+		changes := v.Changes
+		if v.Push != nil {
+			changes = slices.Concat(changes, v.Push.Changes)
+		}
+		for _, c := range changes {
+			if c.Kind == sync.Deleted {
+				c.Path = v.Dataset + "/" + c.Path
+				gone = append(gone, changeLine(c))
+			}
+		}
+	}
+	p.table(g)
+	for i, line := range gone {
+		if i == changesShown && !o.verbose {
+			p.line(fmt.Sprintf("  … and %s more that go (-v lists all)", p.number(int64(len(gone)-i))))
+			break
+		}
+		p.line(line)
+	}
+	if previews[0].Modes.Force {
+		p.line(forceSays)
+	}
+	p.gap()
 }
 
 // printPlan fits a terminal of 24 lines, unless there is a lot to delete: the question is asked of what can be seen.
@@ -42,10 +111,12 @@ func (v *audit) printPlan(p *page, o opt) {
 	v.printPush(p, o, changesAsked)
 	if v.Modes.Force {
 		p.gap()
-		p.line("--force overwrites what the other side does not know of; a generation of it is kept.")
+		p.line(forceSays)
 	}
 	p.gap()
 }
+
+const forceSays = "--force overwrites what the other side does not know of; a generation of it is kept."
 
 // question says it all by itself, for whoever sees nothing else.
 func (v *audit) question() string {

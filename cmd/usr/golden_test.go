@@ -55,7 +55,7 @@ func sample() *sync.Report {
 }
 
 func results(t *testing.T) map[string]result {
-	a := &app{progress: &progress{}, cli: cli{globals: globals{Format: "auto", Color: "auto"}}}
+	a := &app{progress: newProgress(env{isTerminal: func(any) bool { return false }}, progressOptions{}), cli: cli{globals: globals{Format: "auto", Color: "auto"}}}
 	a.env.isTerminal = func(any) bool { return false }
 	diff := a.auditOf(sample(), false)
 	pulled := sample()

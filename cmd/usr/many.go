@@ -5,33 +5,30 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	stdsync "sync"
 
-	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/sync"
 )
 
-// doMany does a job on every dataset that a glob means, over one connection, each its own transaction.
+// doMany does a job on every dataset that a glob means, over one connection, each its own transaction. Where somebody is
+// to be asked all are looked at first, and there is one question for what is to be done.
 func (a *app) doMany(ctx context.Context, j job, s subject) error {
 	p, err := a.open(ctx, s.root, j.args.Remote)
 	if err != nil {
 		return err
 	}
 	defer p.Close()
-	ids, gone, err := j.source.matches(ctx, p, s.pattern)
+	found, err := members(ctx, p, s.pattern)
 	if err != nil {
 		return err
 	}
-	if len(ids)+len(gone) == 0 {
-		return &noMatchError{pattern: s.pattern, side: j.source.name(j.args.Remote)}
+	f := &fleet{app: a, job: j, pair: p, members: found, rows: make([]manyRow, len(found))}
+	if err := f.carryOut(ctx); err != nil {
+		return err
 	}
-	sum := &summary{action: j.action, remote: j.args.Remote, vanished: gone}
-	for i, id := range ids {
-		row := a.oneOfMany(p, j, id)
-		sum.rows = append(sum.rows, row)
-		if hopeless(row.err) || ctx.Err() != nil {
-			sum.untried = ids[i+1:]
-			break
-		}
+	sum := f.sum()
+	if len(sum.rows)+len(sum.vanished)+len(sum.untried) == 0 {
+		return &noMatchError{pattern: s.pattern, side: j.source.name(j.args.Remote)}
 	}
 	a.code = sum.code(j.drift)
 	if ctx.Err() != nil {
@@ -40,22 +37,163 @@ func (a *app) doMany(ctx context.Context, j job, s subject) error {
 	return a.show(sum)
 }
 
-// oneOfMany does the job on one dataset and says at once what went wrong with it.
-func (a *app) oneOfMany(p *sync.Pair, j job, id string) manyRow {
-	a.doing.dataset, a.listed = id, nil
-	a.progress.forget()
-	a.progress.start()
-	r, err := j.dataset(p, id)
-	if err == nil {
-		return manyRow{id: id, audit: a.auditOf(r, false)}
+// fleet is a job on many datasets.
+type fleet struct {
+	*app
+	job
+	pair    *sync.Pair
+	members []member
+	asking  stdsync.Mutex // held while a question is put
+
+	mu    stdsync.Mutex // guards what follows
+	rows  []manyRow     // of the members
+	turns []int         // the members at work, in order
+	told  int           // of how many of them it was told what went wrong
+}
+
+// carryOut does the job, or looks at all, asks, and then does it.
+func (f *fleet) carryOut(ctx context.Context) error {
+	all := make([]int, len(f.members))
+	for i := range all {
+		all[i] = i
 	}
-	a.progress.stop()
-	f := a.explain(err)
-	f.Message = ofDataset(f.Message, j.action, id)
-	a.tellConflicts(err)
-	a.logFailure(f)
-	fmt.Fprintf(a.env.stderr, "usr: error: %s\nusr: hint: %s\n", f.Message, f.Hint)
-	return manyRow{id: id, failed: &f, err: err}
+	if !f.changes() || f.modes.Confirm == nil {
+		f.each(ctx, all, func(int) sync.Modes { return f.modes })
+		return nil
+	}
+	look := f.modes
+	look.DryRun = true
+	f.each(ctx, all, func(int) sync.Modes { return look })
+	var due []int
+	var previews []*audit
+	for i, r := range f.rows {
+		if !r.done {
+			return nil
+		}
+		if r.audit != nil && r.audit.State == sync.DryRun {
+			due, previews = append(due, i), append(previews, r.audit)
+		}
+	}
+	if len(due) == 0 {
+		return nil
+	}
+	if err := f.confirmAll(ctx, f.action, previews); err != nil {
+		return err
+	}
+	f.each(ctx, due, func(i int) sync.Modes {
+		agreed := f.modes
+		agreed.Agreed = f.rows[i].audit.Report
+		return agreed
+	})
+	return nil
+}
+
+// each does the job on some members, in the modes for each of them.
+func (f *fleet) each(ctx context.Context, turns []int, modes func(i int) sync.Modes) {
+	apps, asked := make([]*app, len(turns)), make([]sync.Modes, len(turns))
+	what := sync.Fleet{
+		Observe: func(k int) sync.Observer { return apps[k].progress.observe },
+		Do: func(ctx context.Context, p *sync.Pair, k int) (*sync.Report, error) {
+			return f.one(ctx, p, f.members[turns[k]], asked[k])
+		},
+		Done: func(k int, r *sync.Report, err error) { f.done(apps[k], turns[k], r, err) },
+	}
+	for k, i := range turns {
+		one, id := *f.app, f.members[i].id
+		one.doing.dataset, one.progress = id, f.progress.of(id)
+		apps[k], asked[k] = &one, modes(i)
+		if asked[k].Confirm != nil {
+			asked[k].Confirm = func(r *sync.Report) error {
+				f.asking.Lock()
+				defer f.asking.Unlock()
+				return one.confirm(ctx, r)
+			}
+		}
+		what.IDs = append(what.IDs, id)
+	}
+	for _, i := range turns {
+		f.rows[i] = manyRow{id: f.members[i].id}
+	}
+	f.turns, f.told = turns, 0
+	f.progress.expect(len(turns))
+	f.progress.start()
+	f.pair.Each(ctx, what)
+	f.progress.stop()
+}
+
+// one does the job on one dataset, unless it vanished from one side, or is none of those that are meant: then there is no
+// report.
+func (f *fleet) one(ctx context.Context, p *sync.Pair, m member, asked sync.Modes) (*sync.Report, error) {
+	if m.lone() {
+		was, err := p.Vanished(ctx, m.id)
+		if err != nil {
+			return nil, err
+		}
+		if was {
+			return nil, &vanishedError{absentFrom(m.here, p)}
+		}
+	}
+	if !m.in(f.source) {
+		return nil, nil
+	}
+	return f.job.dataset(p, m.id, asked)
+}
+
+// done notes what became of a dataset, and says what went wrong in the order of the datasets.
+func (f *fleet) done(one *app, i int, r *sync.Report, err error) {
+	row := manyRow{id: f.members[i].id, err: err, done: true}
+	var gone *vanishedError
+	switch {
+	case errors.As(err, &gone):
+		row.from = gone.from
+	case err != nil:
+		failed := one.explain(err)
+		failed.Message = ofDataset(failed.Message, f.action, row.id)
+		one.logFailure(failed)
+		row.failed = &failed
+	case r != nil:
+		row.audit = one.auditOf(r, false)
+	}
+	one.progress.finished(row.failed != nil)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rows[i] = row
+	for ; f.told < len(f.turns) && f.rows[f.turns[f.told]].done; f.told++ {
+		if row := f.rows[f.turns[f.told]]; row.failed != nil {
+			f.progress.over(func() {
+				f.tellConflicts(row.err)
+				fmt.Fprintf(f.env.stderr, "usr: error: %s\nusr: hint: %s\n", row.failed.Message, row.failed.Hint)
+			})
+		}
+	}
+}
+
+// vanishedError: a side has the dataset no more.
+type vanishedError struct{ from string }
+
+func (e *vanishedError) Error() string { return "cannot find it on " + e.from + " any more" }
+
+func absentFrom(isHere bool, p *sync.Pair) string {
+	if isHere {
+		return p.RemoteName()
+	}
+	return here
+}
+
+// sum makes the summary.
+func (f *fleet) sum() *summary {
+	s := &summary{action: f.action, remote: f.args.Remote}
+	for i, r := range f.rows {
+		switch {
+		case r.from != "":
+			s.vanished = append(s.vanished, vanished{r.id, r.from})
+		case r.audit != nil || r.failed != nil:
+			s.rows = append(s.rows, r)
+		case !r.done && f.members[i].in(f.source):
+			s.untried = append(s.untried, f.members[i].id)
+		}
+	}
+	return s
 }
 
 // ofDataset names the dataset in the message of an error.
@@ -65,13 +203,6 @@ func ofDataset(message, action, id string) string {
 		return deed + " " + shown(id) + rest
 	}
 	return deed + " " + shown(id) + ": " + message
-}
-
-// hopeless: the connection is gone for the other datasets, too.
-func hopeless(err error) bool {
-	var connect *remote.ConnectError
-	var interrupted *sync.InterruptedError
-	return errors.As(err, &connect) || errors.As(err, &interrupted)
 }
 
 // summary is the result of a glob.
@@ -88,12 +219,14 @@ type vanished struct {
 	From    string `json:"from"` // the side that has it no more
 }
 
-// manyRow is one dataset: an audit, or what went wrong.
+// manyRow is one dataset, once it is done: an audit, or what went wrong, or from where it vanished.
 type manyRow struct {
 	id     string
+	done   bool
 	audit  *audit
 	failed *failure
 	err    error
+	from   string
 }
 
 // code is the worst of all: the highest of the failures, else 1 for a difference that was asked about.
@@ -150,6 +283,11 @@ func (s *summary) text(p *page, o opt) {
 	}
 	for _, v := range s.vanished {
 		p.fact("vanished", shown(v.Dataset)+" is on "+v.From+" no more, and was; it is left alone")
+	}
+	for _, r := range s.rows {
+		if r.failed != nil {
+			p.fact(shown(r.id), r.failed.Hint)
+		}
 	}
 	if len(s.rows) > 0 {
 		p.line(p.count(int64(len(s.rows)), "dataset") + ": " + strings.Join(s.counts(p), ", "))

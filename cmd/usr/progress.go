@@ -18,7 +18,9 @@ type progress struct {
 	o        progressOptions
 	terminal bool
 
-	mu        stdsync.Mutex // guards what follows; the engine reports from several goroutines
+	whole     *progress      // of the command, where this one is of one dataset among many
+	id        string         // of that dataset
+	mu        *stdsync.Mutex // guards what follows, in all of a command; the engine reports from several goroutines
 	step      sync.Step
 	last      sync.Progressed
 	began     time.Time // of the phase of last
@@ -29,6 +31,9 @@ type progress struct {
 	lockUntil time.Time
 	lockSaid  string
 	idle      func(now time.Time) string // while a follow waits: what for
+
+	expected, done, failed int       // datasets, where there are many
+	busy                   *progress // of the one that was heard of last
 
 	ending  chan struct{} // nil unless started
 	stopped chan struct{}
@@ -48,11 +53,39 @@ const (
 )
 
 func newProgress(e env, o progressOptions) *progress {
-	return &progress{env: e, o: o, terminal: e.isTerminal(e.stderr)}
+	return &progress{env: e, o: o, terminal: e.isTerminal(e.stderr), mu: &stdsync.Mutex{}}
+}
+
+// of is the progress of one dataset among many. It keeps what is said of that; it is the whole that draws.
+func (p *progress) of(id string) *progress {
+	return &progress{env: p.env, o: p.o, terminal: p.terminal, mu: p.mu, whole: p, id: id}
+}
+
+// expect begins the count of datasets.
+func (p *progress) expect(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.expected, p.done, p.failed, p.busy = n, 0, 0, nil
+}
+
+// finished counts the dataset.
+func (p *progress) finished(failed bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.whole.done++; failed {
+		p.whole.failed++
+	}
+	if p.whole.busy == p {
+		p.whole.busy = nil
+	}
 }
 
 // start begins to draw, unless that is unwanted or begun already.
 func (p *progress) start() {
+	if p.whole != nil {
+		p.whole.start()
+		return
+	}
 	if p.o.quiet || p.ending != nil {
 		return
 	}
@@ -62,6 +95,10 @@ func (p *progress) start() {
 
 // stop ends the drawing and clears the line.
 func (p *progress) stop() {
+	if p.whole != nil {
+		p.whole.stop()
+		return
+	}
 	if p.ending == nil {
 		return
 	}
@@ -134,6 +171,9 @@ func (p *progress) describe(now time.Time) string {
 	if p.idle != nil {
 		return p.idle(now)
 	}
+	if p.expected > 0 {
+		return p.countWords(now)
+	}
 	if p.lock.Path != "" {
 		return p.lockWords(now)
 	}
@@ -156,6 +196,21 @@ func (p *progress) describe(now time.Time) string {
 	return text
 }
 
+// countWords say how many datasets are done, and what becomes of one that is at work.
+func (p *progress) countWords(now time.Time) string {
+	text := fmt.Sprintf("%d of %d datasets", p.done, p.expected)
+	if p.failed > 0 {
+		text += fmt.Sprintf(", %d failed", p.failed)
+	}
+	if p.busy == nil {
+		return text
+	}
+	if doing := p.busy.describe(now); doing != "" {
+		text += "; " + safe(p.busy.id) + ": " + doing
+	}
+	return text
+}
+
 // lockWords say who has a lock, since when, and how long it is still waited for.
 func (p *progress) lockWords(now time.Time) string {
 	left := max(0, p.lockUntil.Sub(now)).Round(time.Second)
@@ -166,6 +221,9 @@ func (p *progress) lockWords(now time.Time) string {
 func (p *progress) observe(e sync.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.whole != nil {
+		p.whole.busy = p
+	}
 	switch e := e.(type) {
 	case sync.StepBegan:
 		p.step, p.last, p.lock = e.Step, sync.Progressed{}, remote.Waiting{}
@@ -187,7 +245,12 @@ func (p *progress) observe(e sync.Event) {
 			return
 		}
 		p.warnings = append(p.warnings, e.Text)
-		p.warn(e.Text)
+		if p.whole == nil {
+			p.warn(e.Text)
+		} else if !slices.Contains(p.whole.warnings, e.Text) { // nor is what concerns all said of each
+			p.whole.warnings = append(p.whole.warnings, e.Text)
+			p.warn(p.id + ": " + e.Text)
+		}
 	case sync.Ran:
 		if p.o.commands {
 			p.say(remote.CommandLine(e.Argv))
@@ -200,6 +263,9 @@ func (p *progress) observe(e sync.Event) {
 func (p *progress) warn(text string) { p.say("usr: warning: " + safe(text)) }
 
 func (p *progress) say(line string) {
+	if p.whole != nil {
+		p = p.whole
+	}
 	p.clear()
 	fmt.Fprintln(p.env.stderr, line)
 }
@@ -209,10 +275,15 @@ func (p *progress) tell(text string) { p.line(p.env.stderr, text) }
 
 // line prints one, over what is drawn.
 func (p *progress) line(w io.Writer, text string) {
+	p.over(func() { fmt.Fprintln(w, text) })
+}
+
+// over has something printed over what is drawn.
+func (p *progress) over(print func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.clear()
-	fmt.Fprintln(w, text)
+	print()
 }
 
 // waits shows what a follow waits for; nil when it goes on.

@@ -38,8 +38,10 @@ func (c *restoreCmd) Run(ctx context.Context, a *app) error {
 		m.Confirm = func(r *sync.Report) error { return a.confirm(ctx, r) }
 	}
 	return a.doOne(ctx, job{
-		action: "restore", args: sidesArgs{Remote: c.Remote}, source: placeOf(c.Remote),
-		dataset: func(p *sync.Pair, id string) (*sync.Report, error) { return p.Restore(ctx, id, c.Path, c.From, m) },
+		action: "restore", args: sidesArgs{Remote: c.Remote}, source: placeOf(c.Remote), modes: m,
+		dataset: func(p *sync.Pair, id string, m sync.Modes) (*sync.Report, error) {
+			return p.Restore(ctx, id, c.Path, c.From, m)
+		},
 	}, s)
 }
 

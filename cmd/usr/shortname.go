@@ -58,46 +58,39 @@ func (s sides) ids(ctx context.Context, p *sync.Pair) ([]string, error) {
 	return slices.Compact(all), nil
 }
 
-// matches lists the datasets there that a pattern means, and those that vanished from one side.
-func (s sides) matches(ctx context.Context, p *sync.Pair, pattern string) (ids []string, gone []vanished, err error) {
-	here, err := hereOnly.ids(ctx, p)
-	if err != nil {
-		return nil, nil, err
-	}
-	there, err := thereOnly.ids(ctx, p)
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, id := range matching(pattern, slices.Compact(slices.Sorted(slices.Values(slices.Concat(here, there))))) {
-		isHere, isThere := slices.Contains(here, id), slices.Contains(there, id)
-		if isHere != isThere {
-			was, err := p.Vanished(ctx, id)
-			if err != nil {
-				return nil, nil, err
-			}
-			if was {
-				gone = append(gone, vanished{id, absentFrom(isHere, p)})
-				continue
-			}
-		}
-		if s == eitherSide || s == hereOnly && isHere || s == thereOnly && isThere {
-			ids = append(ids, id)
-		}
-	}
-	return ids, gone, nil
+// member is a dataset that a pattern means.
+type member struct {
+	id          string
+	here, there bool // the sides that have it
 }
 
-func absentFrom(isHere bool, p *sync.Pair) string {
-	if isHere {
-		return p.RemoteName()
+// members lists the datasets of either side that a pattern means.
+func members(ctx context.Context, p *sync.Pair, pattern string) (all []member, err error) {
+	here, err := hereOnly.ids(ctx, p)
+	if err != nil {
+		return nil, err
 	}
-	return here
+	there, err := thereOnly.ids(ctx, p)
+	for _, id := range matching(pattern, slices.Compact(slices.Sorted(slices.Values(slices.Concat(here, there))))) {
+		_, isHere := slices.BinarySearch(here, id)
+		_, isThere := slices.BinarySearch(there, id)
+		all = append(all, member{id, isHere, isThere})
+	}
+	return all, err
+}
+
+// lone: one side alone has it.
+func (m member) lone() bool { return m.here != m.there }
+
+// in reports whether it is where a command takes datasets from.
+func (m member) in(s sides) bool {
+	return s == eitherSide || s == hereOnly && m.here || s == thereOnly && m.there
 }
 
 // doNamed does a job on the dataset of an id. What exists as written comes first; where nothing does, the id may be the
 // last name of exactly one.
 func (a *app) doNamed(ctx context.Context, p *sync.Pair, j job, s subject) (*sync.Report, error) {
-	r, err := j.dataset(p, s.id)
+	r, err := j.dataset(p, s.id, j.modes)
 	if !j.absent(s, err) {
 		return r, err
 	}
@@ -111,7 +104,7 @@ func (a *app) doNamed(ctx context.Context, p *sync.Pair, j job, s subject) (*syn
 		return nil, cmp.Or(lerr, err)
 	}
 	a.doing.dataset = id
-	return j.dataset(p, id)
+	return j.dataset(p, id, j.modes)
 }
 
 // absent: there is nothing of that id where it was looked for, nor here, where it would be meant as written.

@@ -40,7 +40,7 @@ func (a *app) diff(ctx context.Context, sides sidesArgs, flags compareFlags, dri
 	m.Itemize = itemize
 	return a.carryOut(ctx, job{action: "diff", args: sides, flags: flags, modes: m, source: eitherSide, flagForDatasets: flags.datasetOnly(),
 		drift:   drift,
-		dataset: func(p *sync.Pair, id string) (*sync.Report, error) { return p.Diff(ctx, id, m) },
+		dataset: func(p *sync.Pair, id string, m sync.Modes) (*sync.Report, error) { return p.Diff(ctx, id, m) },
 		file:    func(p *sync.Pair, s sync.FileSpec) (*sync.Report, error) { return p.File(ctx, s, "", m) },
 	})
 }

@@ -42,10 +42,10 @@ func (a *app) merge(ctx context.Context, action string, args sidesArgs, compare 
 		m.Confirm = func(r *sync.Report) error { return a.confirm(ctx, r) }
 	}
 	j := job{action: action, args: args, flags: compare, modes: m, source: eitherSide, flagForDatasets: "sync"}
-	j.dataset = func(p *sync.Pair, id string) (*sync.Report, error) { return p.Sync(ctx, id, m) }
+	j.dataset = func(p *sync.Pair, id string, m sync.Modes) (*sync.Report, error) { return p.Sync(ctx, id, m) }
 	if action == "pull" {
 		j.source, j.flagForDatasets = thereOnly, "--merge"
-		j.dataset = func(p *sync.Pair, id string) (*sync.Report, error) { return p.Merge(ctx, id, m) }
+		j.dataset = func(p *sync.Pair, id string, m sync.Modes) (*sync.Report, error) { return p.Merge(ctx, id, m) }
 	}
 	return a.carryOut(ctx, j)
 }

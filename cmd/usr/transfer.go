@@ -20,7 +20,7 @@ func (a *app) transfer(ctx context.Context, d sync.Direction, args sidesArgs, co
 	}
 	return a.carryOut(ctx, job{
 		action: string(d), args: args, flags: compare, modes: m, source: source(d), strict: strict, flagForDatasets: flag,
-		dataset: func(p *sync.Pair, id string) (*sync.Report, error) { return p.Transfer(ctx, id, d, m) },
+		dataset: func(p *sync.Pair, id string, m sync.Modes) (*sync.Report, error) { return p.Transfer(ctx, id, d, m) },
 		file:    func(p *sync.Pair, s sync.FileSpec) (*sync.Report, error) { return p.File(ctx, s, d, m) },
 	})
 }
@@ -34,7 +34,7 @@ type job struct {
 	source          sides  // where DATASET is looked for
 	strict          bool   // a first pull needs the whole id
 	flagForDatasets string // a flag given that has no meaning for a file
-	dataset         func(*sync.Pair, string) (*sync.Report, error)
+	dataset         func(*sync.Pair, string, sync.Modes) (*sync.Report, error)
 	file            func(*sync.Pair, sync.FileSpec) (*sync.Report, error)
 	drift           bool // a difference is exit code 1
 }

@@ -31,7 +31,9 @@ func (c *undoCmd) Run(ctx context.Context, a *app) error {
 	}
 	m := sync.Modes{Primary: sync.ByHash, Sidecars: true, ContentHashes: true, LockTimeout: time.Duration(c.LockTimeout), MaxDelete: c.MaxDelete, Force: c.Force}
 	a.doing.root = s.root
-	j := job{action: "undo", args: sidesArgs{Remote: c.Remote}, source: placeOf(c.Remote)}
-	j.dataset = func(p *sync.Pair, id string) (*sync.Report, error) { return p.UndoFrom(ctx, id, c.From, m) }
+	j := job{action: "undo", args: sidesArgs{Remote: c.Remote}, source: placeOf(c.Remote), modes: m}
+	j.dataset = func(p *sync.Pair, id string, m sync.Modes) (*sync.Report, error) {
+		return p.UndoFrom(ctx, id, c.From, m)
+	}
 	return a.doOne(ctx, j, s)
 }

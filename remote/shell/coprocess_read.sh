@@ -9,24 +9,31 @@ do_hello() {
   if have flock; then put flock 1; fi
   for tool in b3sum openssl sha256sum shasum; do if have $tool; then put hash $tool; fi; done
 }
-# locate: $real is where a path leads, also if nothing is $there yet; $near is the nearest directory that is.
-locate() {
+# above: $near is the nearest directory on the way to a path that is there, $rest what is missing below it; 1 if something
+# else is in the way.
+above() {
   near=${1%/} rest=
   while [ ! -d "$near/" ]; do
-    if [ -e "$near" ] || [ -L "$near" ]; then fail "$near: Not a directory"; fi
+    if [ -e "$near" ] || [ -L "$near" ]; then return 1; fi
     rest=/${near##*/}$rest near=${near%/*}
   done
+}
+# locate: $real is where a path leads, also if nothing is $there yet; $near is the nearest directory that is.
+locate() {
+  above "$1" || fail "$near: Not a directory"
+  there=
   [ -x "$near/" ] || fail "$near: Permission denied"
   near=$(cd -P -- "$near/" && pwd -P && echo .) || exit 1
-  near=${near%??} there=
+  near=${near%??}
   [ -n "$rest" ] || there=1
   real=${near%/}$rest
   [ -n "$real" ] || real=/
 }
+entry='%y %s %T@ %C@ %D %i %m %G %P\0' # what find tells of one
 list() {
   enter "$1"
   if [ $lister = find ]; then
-    find . -mindepth 1 -ignore_readdir_race -printf '%y %s %T@ %C@ %D %i %m %G %P\0'
+    find . -mindepth 1 -ignore_readdir_race -printf "$entry"
   else # no NUL to be had: the token marks where a record begins
     find . ! -name . -exec $stat "$record" {} +
   fi
@@ -38,12 +45,23 @@ do_stat() { # file
   else $stat "$record" "./${1##*/}"; fi
 }
 do_list() { list "$1"; }
-# foreign: refuse at once what is not ours among the places that a transfer goes to.
-foreign() { # S key
+# ours: nothing but what usr makes is in the places that a transfer goes to; else $p is not.
+ours() { # S key
   for p in "$1" "$1/stage" "$1/stage/$2" "$1/stage/$2/partial" "$1/journal" "$1/generations" "$1/generations/$2"; do
-    if [ -L "$p" ] || { [ -e "$p" ] && [ ! -d "$p" ]; }; then planted "$p"; fi
+    if [ -L "$p" ] || { [ -e "$p" ] && [ ! -d "$p" ]; }; then return 1; fi
   done
-  for p in "$1/journal/$2" "$1/journal/$2.lock"; do plainfile "$p" || planted "$p"; done
+  for p in "$1/journal/$2" "$1/journal/$2.lock"; do plainfile "$p" || return 1; done
+}
+# remains: what runs have left, dead or alive.
+remains() { # S key
+  [ ! -e "$1/journal/$2" ] || put journal 1
+  set +f
+  for d in "$1/stage/$2"/*/; do
+    d=${d%/}
+    case ${d##*/} in '*'|partial*) ;; *) [ -L "$d" ] || put stage "${d##*/}";; esac
+  done
+  set -f
+  [ ! -d "$1/stage/$2/partial" ] || [ -z "$(ls -A -- "$1/stage/$2/partial" | head -n 1)" ] || put partial 1
 }
 last_line() { line=${1##*
 }; }
@@ -52,14 +70,22 @@ registry() {
   [ -e "$1/registry.yaml" ] || { echo none; return; }
   [ ! -f "$1/registry.yaml" ] || { (hasher sha256 && $large <"$1/registry.yaml" | cut -c -64) 2>/dev/null || :; }
 }
-do_survey() { # root id key, sum of a listing that need not be told again
+# about_root: $S is the state directory of a root, $state what is there of it.
+about_root() { # root
   locate "$1"
   put root "$real"
   [ -z "$there" ] || put rootid "$(about %i "$near")"
   S=$1/.usr-sync state=$near
-  foreign "$S" "$3"
-  [ -n "$4" ] || put registry "$(registry "$1")"
   [ ! -d "$S" ] || state=$S
+}
+space() {
+  last_line "$(df -Pk -- "$state" 2>/dev/null)"; put space "$line"
+  last_line "$(df -Pi -- "$state" 2>/dev/null)"; put inodes "$line"
+}
+do_survey() { # root id key, sum of a listing that need not be told again
+  about_root "$1"
+  ours "$S" "$3" || planted "$p"
+  [ -n "$4" ] || put registry "$(registry "$1")"
   locate "$1/$2"
   parent=$near
   [ -z "$there" ] || parent=$real/..
@@ -67,15 +93,8 @@ do_survey() { # root id key, sum of a listing that need not be told again
   key=$3 known=$4
   devices=$(about %d "$state" "$parent" "$near")
   set -- $devices; put devices "$*"
-  last_line "$(df -Pk -- "$state" 2>/dev/null)"; put space "$line"
-  last_line "$(df -Pi -- "$state" 2>/dev/null)"; put inodes "$line"
-  [ ! -e "$S/journal/$key" ] || put journal 1
-  set +f
-  for d in "$S/stage/$key"/*/; do
-    d=${d%/}
-    case ${d##*/} in '*'|partial*) ;; *) [ -L "$d" ] || put stage "${d##*/}";; esac
-  done
-  [ ! -d "$S/stage/$key/partial" ] || [ -z "$(ls -A -- "$S/stage/$key/partial" | head -n 1)" ] || put partial 1
+  space
+  remains "$S" "$key"
   now; put now "$t"
   [ -n "$there" ] || return 0
   log=$real/.events.log
@@ -86,6 +105,51 @@ do_survey() { # root id key, sum of a listing that need not be told again
   fi
   put list "$token"
   list "$real"
+}
+# do_surveys: the same of many, where find is GNU's, without a process for each. What is odd about one is told by a survey of
+# its own ("alone"); so is a group of which not all could be read, or more than is good to keep at once.
+do_surveys() { # root; a word for each group, which holds lines, an id and its key in turns
+  about_root "$1"
+  put registry "$(registry "$1")"
+  space
+  now; put now "$t"
+  root=$1 device=$(about %d "$state") at=
+  for group in $payload; do
+    decode "$group"
+    (IFS='
+'; survey_group $v)
+    printf '\0'; put end ''
+  done
+}
+survey_group() { # id key ...
+  n=$#
+  while [ "$n" -gt 0 ]; do
+    id=$1 key=$2 n=$((n - 2)); shift 2
+    put id "$id"
+    if above "$root/$id" && ours "$S" "$key" && cd -P -- "$near/" 2>/dev/null; then near=$PWD
+    else put alone 1; continue; fi
+    real=${near%/}$rest parent=$near
+    put live "$real"
+    if [ -z "$rest" ]; then
+      put exists 1
+      set -- "$@" "$real"
+      parent=${near%/*}/
+    fi
+    [ "$parent" = "$at" ] || { at=$parent dev=$(about %d "$parent"); }
+    put devices "$device $dev"
+    remains "$S" "$key"
+  done
+  cd /
+  lines=$(log_lines "$@") || return 0
+  put lines "$lines"
+  [ $# -gt 0 ] || { put whole 1; return 0; }
+  { ! find "$@" -ignore_readdir_race -printf "$entry" 2>/dev/null || put whole 1; } | head -c 4000000
+}
+log_lines() { # datasets: lines and path of each log
+  n=$#
+  for d do [ ! -f "$d/.events.log" ] || [ -L "$d/.events.log" ] || set -- "$@" "$d/.events.log"; done
+  shift "$n"
+  [ $# = 0 ] || wc -l "$@"
 }
 hasher() { # algorithm: $small for many little files, $large for bytes; both print digest, two characters, name
   small= large=
@@ -163,12 +227,13 @@ do_datasets() { # root, 1: with their files
     case $d in archived/*|archived) continue;; esac
     [ -f "$d/records.parquet" ] || continue
     put id "$d"
+    [ "$2" = 1 ] || continue
     if [ $lister = find ]; then
       put mtime "$(find -L "./$d/records.parquet" -prune -printf %T@)"
     else
       put mtime "$(about %Y "$d/records.parquet")"
     fi
-    [ "$2" = 0 ] || (files "./$d")
+    (files "./$d")
     if [ -f "$d/.events.log" ]; then put last "$(tail -c 65536 -- "$d/.events.log" 2>/dev/null | tail -n 2; echo .)"; fi
   done
 }

@@ -55,7 +55,7 @@ func start(ctx context.Context, c *ssh.Conn, o Options) (*Session, error) {
 	if o.Watchdog == 0 {
 		o.Watchdog = defaultWatchdog
 	}
-	s := &Session{conn: c, o: o, root: filepath.Clean(c.Target().BaseDir)}
+	s := &Session{conn: c, o: o, root: filepath.Clean(c.Target().BaseDir), bulk: &bulk{}}
 	err := s.advance()
 	if err == nil && (!o.Lazy || o.Interactive) {
 		err = s.Ready(ctx)
@@ -76,6 +76,8 @@ func (s *Session) advance() error {
 // Close ends the session, its locks and every process of its connections, except a master that is kept.
 func (s *Session) Close() error {
 	err := s.conn.Close(s.quit)
-	s.bulk.close()
+	if !s.beside {
+		s.bulk.close()
+	}
 	return err
 }

@@ -40,7 +40,16 @@ type Session struct {
 	claimFor string        // path of the claim's lock file
 	live     string        // path of the dataset's lock file
 
-	bulk bulk
+	bulk   *bulk
+	beside bool // another session has the connection, and told the facts
+}
+
+// Beside is a session of its own over the same connection, which must have answered. It begins with the first request that
+// needs it, and must be closed before this one.
+func (s *Session) Beside(waiting func(remote.Waiting)) *Session {
+	b := &Session{conn: s.conn.Beside(), o: s.o, root: s.root, facts: s.facts, bulk: s.bulk, beside: true}
+	b.o.Waiting = waiting
+	return b
 }
 
 // Conn is the connection beneath.
@@ -102,6 +111,9 @@ func (s *Session) Ping(ctx context.Context) error {
 
 // Facts are the host's.
 func (s *Session) Facts(ctx context.Context) (Facts, error) {
+	if s.beside {
+		return s.facts, nil
+	}
 	if err := s.Ready(ctx); err != nil {
 		return Facts{}, err
 	}
@@ -162,6 +174,14 @@ func (s *Session) send(ctx context.Context, r request) error {
 	var raw []byte
 	if r.verb != "" {
 		raw = r.bytes()
+	}
+	if s.conn.Current() == nil {
+		if s.err = s.advance(); s.err != nil {
+			return s.err
+		}
+		if ctx.Err() != nil { // whoever ended it found nothing to kill
+			s.conn.Current().Kill()
+		}
 	}
 	if !s.greeted {
 		return s.greet(ctx, raw)
@@ -252,7 +272,7 @@ func (s *Session) greet(ctx context.Context, first []byte) error {
 		}
 		hung := errors.Is(err, os.ErrDeadlineExceeded)
 		err = s.unreached(l, hung)
-		if hung && l.Reused() {
+		if hung && l.Reused() && !s.beside {
 			s.conn.Retire(ctx)
 		}
 		if !l.Reused() || s.advance() != nil {
@@ -301,7 +321,9 @@ func (s *Session) hello(l *ssh.Line) error {
 	if _, err := facts.ReadFrom(newAnswer(l.Out, s.token)); err != nil {
 		return err
 	}
-	s.facts = parseFacts(facts.String())
+	if !s.beside { // who reads them does not wait
+		s.facts = parseFacts(facts.String())
+	}
 	return nil
 }
 

@@ -11,6 +11,7 @@ type way struct {
 	socket string        // of the master
 	reuse  bool          // the master is there already: never connect, never ask
 	keep   time.Duration // a new master outlives the command by this
+	proved bool          // it has answered in this command
 }
 
 // riderArgs make ssh ride on the master behind a socket, and fail where it would have to connect: a new connection

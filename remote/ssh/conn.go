@@ -90,6 +90,12 @@ func New(ctx context.Context, t Target, o Options) (*Conn, error) {
 	return c, err
 }
 
+// Beside is a Conn that rides on the same master, which must have answered, and never makes one.
+func (c *Conn) Beside() *Conn {
+	return &Conn{target: c.target, o: c.o, ssh: c.ssh, hostname: c.hostname, overrides: c.overrides,
+		ways: []way{{socket: c.Current().way.socket, reuse: true, proved: true}}}
+}
+
 // bareConn is a Conn without ways to connect.
 func bareConn(t Target, o Options) (*Conn, error) {
 	ssh, err := Find(o.Env)

@@ -145,7 +145,7 @@ func (l *Line) Done() <-chan struct{} { return l.done }
 // Await gives the host the time that it may take for its first words; where a person is asked, that is any.
 func (l *Line) Await() {
 	switch {
-	case l.way.reuse:
+	case l.way.reuse && !l.way.proved:
 		l.raw.SetReadDeadline(time.Now().Add(reuseTimeout))
 	case !l.ask:
 		l.raw.SetReadDeadline(time.Now().Add(helloTimeout))
