@@ -75,9 +75,10 @@ type Change struct {
 //
 // In place, where tree holds only what is new, and live and its lock files stay what they are:
 //  1. write the journal, with way=place, and make it durable; from then on there is only forward;
-//  2. give what live has under the name of each entry a second name in old/, and rename the entry from tree over it:
-//     what is added, what is replaced, the primary; then, under live/.events.lock, the log; then move what is deleted to
-//     old/, and drop the directories that are empty;
+//  2. move what lies beside a database that becomes another one (X-shm, X-wal, X-journal) to old/; give each entry of tree
+//     that live lacks its name there by link(2), which replaces nothing; give what live has under the name of another entry
+//     a second name in old/, and rename the entry from tree over it: what is added, what is replaced, the primary; then,
+//     under live/.events.lock, the log; then move what is deleted to old/, and drop the directories that are empty;
 //  3. rename old to tree and the run directory to S/generations/KEY/RUN.
 //
 // What others put there after its name in old/ was given goes to late.N/. The journal stays until Settle.

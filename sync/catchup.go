@@ -70,7 +70,7 @@ func (st *stage) lookAgain(ctx context.Context, d deed, before *plan) (p *plan, 
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err = d.decide(ctx, v)
+	p, err = st.decided(ctx, d, v)
 	return p, listed, err
 }
 

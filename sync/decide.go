@@ -8,6 +8,31 @@ import (
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
+// decided is the plan of a deed. A refusal counts only if both sides stood still from their listing to the reading of their
+// files: a writer that went on meanwhile makes a log look like another history.
+func (c *command) decided(ctx context.Context, d deed, v view) (*plan, error) {
+	for moves := 0; ; moves++ {
+		p, err := d.decide(ctx, v)
+		if moves == maxMoves || !isRefusal(err) {
+			return p, err
+		}
+		again, lerr := d.look(ctx, v)
+		if lerr != nil {
+			return nil, lerr
+		}
+		if again.local.survey.Same && again.remote.survey.Same {
+			return p, err
+		}
+		v = again
+	}
+}
+
+func isRefusal(err error) bool {
+	var log *LogMergeError
+	var conflict *ConflictError
+	return isHistory(err) || errors.As(err, &log) || errors.As(err, &conflict)
+}
+
 // decideCopy plans a pull or push, or refuses it.
 func (c *command) decideCopy(ctx context.Context, v view, d Direction) (*plan, error) {
 	p, err := c.compare(ctx, v, d)

@@ -109,37 +109,45 @@ func (r *rig) rows(dir string) string {
 // in memory of the old one does not come to lie beside the new one.
 func TestFaultDatabase(t *testing.T) {
 	everyWay(t, func(t *testing.T, d sync.Direction, ssh bool) {
-		r := wayRig(t, d, ssh)
-		file := filepath.Join(r.src(), databasePath)
-		first := r.openDatabase(file, "close")
-		first.do("sql INSERT INTO ids (a, b) VALUES (1, 1)")
-		first.close()
-		r.transferred() // at rest: one file
-		reader := r.openDatabase(filepath.Join(r.dst(), databasePath), "kill")
-		if rep := r.diff(); rep.Relation != sync.InSync {
-			t.Errorf("a database that is merely open: %s, %v", rep.Relation, rep.Changes)
+		for _, inPlace := range []bool{false, true} {
+			r := wayRig(t, d, ssh)
+			r.options = func(o *sync.Options) { o.NoExchange = inPlace }
+			r.databaseArrives()
 		}
-		second := r.openDatabase(file, "kill")
-		second.do("sql INSERT INTO ids (a, b) VALUES (2, 2)") // in the log, with the database as it was
-		want := r.rows(r.src())
-		r.transferred()
-		if got := r.rows(r.dst()); got != want || !strings.Contains(got, "ok") || !strings.Contains(got, "(2, 3, 3)") {
-			t.Errorf("%s, want %s", got, want)
-		}
-		if _, err := os.Lstat(filepath.Join(r.dst(), databasePath+"-shm")); err == nil {
-			t.Error("the old database's shared memory lies beside the new one")
-		}
-		// A program that has the old one open writes to that alone.
-		reader.do("sql INSERT INTO ids (a, b) VALUES (99, 99)")
-		reader.do("sql PRAGMA wal_checkpoint(TRUNCATE)")
-		if got := r.rows(r.dst()); got != want {
-			t.Errorf("after a write to the old one: %s, want %s", got, want)
-		}
-		reader.close()
-		second.close()
-		r.same()
-		r.clean()
 	})
+}
+
+func (r *rig) databaseArrives() {
+	r.Helper()
+	file := filepath.Join(r.src(), databasePath)
+	first := r.openDatabase(file, "close")
+	first.do("sql INSERT INTO ids (a, b) VALUES (1, 1)")
+	first.close()
+	r.transferred() // at rest: one file
+	reader := r.openDatabase(filepath.Join(r.dst(), databasePath), "kill")
+	if rep := r.diff(); rep.Relation != sync.InSync {
+		r.Errorf("a database that is merely open: %s, %v", rep.Relation, rep.Changes)
+	}
+	second := r.openDatabase(file, "kill")
+	second.do("sql INSERT INTO ids (a, b) VALUES (2, 2)") // in the log, with the database as it was
+	want := r.rows(r.src())
+	r.transferred()
+	if got := r.rows(r.dst()); got != want || !strings.Contains(got, "ok") || !strings.Contains(got, "(2, 3, 3)") {
+		r.Errorf("%s, want %s", got, want)
+	}
+	if _, err := os.Lstat(filepath.Join(r.dst(), databasePath+"-shm")); err == nil {
+		r.Error("the old database's shared memory lies beside the new one")
+	}
+	// A program that has the old one open writes to that alone.
+	reader.do("sql INSERT INTO ids (a, b) VALUES (99, 99)")
+	reader.do("sql PRAGMA wal_checkpoint(TRUNCATE)")
+	if got := r.rows(r.dst()); got != want {
+		r.Errorf("after a write to the old one: %s, want %s", got, want)
+	}
+	reader.close()
+	second.close()
+	r.same()
+	r.clean()
 }
 
 // TestFaultBusyDatabase: one that is written to is not copied in halves: it is named, with the ways out. One that can be

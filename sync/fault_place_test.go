@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/dnadesign-maintainers/usr/remote/remotetest"
 	"github.com/dnadesign-maintainers/usr/sync"
 )
 
@@ -171,4 +172,54 @@ func TestFaultLateInPlace(t *testing.T) {
 		}
 		r.oneName()
 	})
+}
+
+// TestFaultAddedMeanwhile: another program makes a file under the very name that the transfer adds, in the moment before
+// the switch in place brings that in. It is kept in the generation, and said.
+func TestFaultAddedMeanwhile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, text := range map[string]string{"Late.pm": `package Late;
+sub late { my $to = $_[1]; if ($to =~ m{faults/_views/view-2$} && $to !~ /usr-sync/ && !-e $to) { open my $f, ">", $to; print $f "late view\n"; close $f } }
+BEGIN { *CORE::GLOBAL::rename = sub { late(@_); CORE::rename($_[0], $_[1]) }; *CORE::GLOBAL::link = sub { late(@_); CORE::link($_[0], $_[1]) } }
+1;
+`, "sitecustomize.py": `import os
+def late(do):
+    def done(a, b, **k):
+        to = os.fsdecode(b)
+        if to.endswith("faults/_views/view-2") and "usr-sync" not in to and not os.path.exists(to):
+            with open(to, "w") as f: f.write("late view\n")
+        return do(a, b, **k)
+    return done
+os.rename, os.link = late(os.rename), late(os.link)
+`} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, renamer := range []string{"perl", "python3"} {
+		t.Run(renamer, func(t *testing.T) {
+			t.Parallel()
+			env := map[string]string{"PERL5LIB": dir, "PERL5OPT": "-MLate"}
+			r := emptyRig(t, sync.Push)
+			if renamer == "python3" {
+				bin := filepath.Join(t.TempDir(), "bin")
+				r.must(remotetest.HidePath(bin, "perl"))
+				env = map[string]string{"PYTHONPATH": dir, "PATH": bin}
+			}
+			r.overSSH(remotetest.Options{Env: env})
+			r.options = func(o *sync.Options) { o.NoExchange = true }
+			r.write(r.src(), 1)
+			r.transferred()
+			r.write(r.src(), 2)
+			r.replace(filepath.Join(r.dst(), "_views/view-0"), "so that the directory is there\n")
+			r.replace(filepath.Join(r.src(), "_views/view-0"), "so that the directory is there\n")
+			rep := r.transferred()
+			r.sameTree(r.content(r.src()))
+			kept := r.content(r.state("generations", faultKey, rep.Generation, "tree"))
+			if kept["_views/view-2"] != "late view\n" || !r.warned("the late version is kept in") {
+				t.Errorf("kept: %q, said: %q", kept["_views/view-2"], r.warnings)
+			}
+		})
+	}
 }

@@ -46,7 +46,8 @@ func storm(r *rig, inPlace bool) {
 	r.transferred()
 	stop := startWriters(r, "w0", "w1", "t0", "t1", "x0")
 	var done, refused, killed int
-	for v := 2; v < 2+shortOr(9, 200); v++ {
+	end := time.Now().Add(5 * time.Minute) // what is held up by so many appends over ssh takes no longer either
+	for v := 2; v < 2+shortOr(9, 200) && time.Now().Before(end); v++ {
 		r.write(r.src(), v)
 		j := job{NoExchange: inPlace, Keep: 10_000, Timeout: 20 * time.Second, Force: v%3 != 0, Undo: v%4 == 0}
 		die := v%5 == 0

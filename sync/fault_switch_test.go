@@ -47,7 +47,13 @@ func intoGenerations(r *rig, run string) error {
 func placeSteps(r *rig, run string, v int) []func() error {
 	stage := r.state("stage", faultKey, run)
 	staged, old := stage+"/tree", stage+"/old"
+	now, before := tree(v), tree(v-1)
 	in := func(path string) []func() error {
+		if _, there := before[path]; !there {
+			return []func() error{
+				func() error { return os.Link(staged+"/"+path, r.dst()+"/"+path) },
+				func() error { return os.Remove(staged + "/" + path) }}
+		}
 		save := func() error {
 			if err := os.MkdirAll(filepath.Dir(old+"/"+path), 0o755); err != nil {
 				return err
@@ -67,7 +73,6 @@ func placeSteps(r *rig, run string, v int) []func() error {
 			return os.Rename(r.dst()+"/"+path, old+"/"+path)
 		}}
 	}
-	now, before := tree(v), tree(v-1)
 	steps := []func() error{func() error { return writePlaceJournal(r, run, v) }}
 	for _, path := range slices.Sorted(maps.Keys(now)) {
 		if path != ".events.log" && path != "records.parquet" && now[path] != before[path] {

@@ -3,6 +3,7 @@ package sync_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dnadesign-maintainers/usr/remote/remotetest"
 	"github.com/dnadesign-maintainers/usr/remote/remotetest/dataset"
 	"github.com/dnadesign-maintainers/usr/sync"
 )
@@ -80,14 +82,66 @@ func TestFaultSyncStopped(t *testing.T) {
 	}
 }
 
-// TestFaultSyncLoops runs the cluster's loop and the analyst's at once, with syncs between them that are killed at random.
-// At the end both sides are equal and hold what either wrote, each event once.
+// TestFaultSyncCut cuts the line at a random moment of a sync: for a moment, which the run gets over by itself, or until
+// the next one. Nothing is lost, doubled or half there.
+func TestFaultSyncCut(t *testing.T) {
+	t.Parallel()
+	var cut, failed int
+	for i := range shortOr(4, 100) {
+		r := emptyRig(t, sync.Pull)
+		relay := r.overRelay(0)
+		r.bothMove()
+		here, there := r.content(r.dst()), r.content(r.src())
+		before, gone := relay.Connections(), i%2 == 0
+		timer := time.AfterFunc(time.Duration(rand.IntN(900))*time.Millisecond, func() {
+			relay.Refuse(gone)
+			relay.Cut()
+		})
+		_, err := r.sync(modes())
+		timer.Stop()
+		relay.Refuse(false)
+		if relay.Connections() > before+1 || err != nil {
+			cut++
+		}
+		if err != nil {
+			failed++
+			if !gone {
+				t.Errorf("it did not get over a cut: %v", err)
+			}
+		}
+		r.unitedFrom(fmt.Sprintf("cut %d: %v", i, err), here, there)
+	}
+	t.Logf("%d were cut, %d ended by that", cut, failed)
+}
+
+// TestFaultSyncLoops runs the cluster's loop and the analyst's at once, with a sync after each of their steps that is
+// killed at random or loses its line. At the end both sides are equal and hold what either wrote, each event once. In the
+// long form that is a step every five minutes of a day.
 func TestFaultSyncLoops(t *testing.T) {
-	r := bothMoved(t, false)
+	t.Parallel()
+	for _, over := range []string{"local", "ssh"} {
+		t.Run(over, func(t *testing.T) {
+			t.Parallel()
+			r := emptyRig(t, sync.Pull)
+			var relay *remotetest.RelayServer
+			if over == "ssh" {
+				relay = r.overRelay(0)
+			}
+			r.bothMove()
+			syncLoops(r, relay)
+		})
+	}
+}
+
+func syncLoops(r *rig, relay *remotetest.RelayServer) {
 	r.must(os.Remove(r.here("meta.md"))) // two that write it at once are a conflict by rights
 	r.must(os.Remove(r.there("meta.md")))
-	rounds := shortOr(12, 200)
+	rounds := shortOr(12, 288)
+	if relay != nil {
+		rounds = shortOr(6, 288)
+	}
 	lines := map[string]bool{event(1): true, "{\"batch\": 2}\n": true, "{\"overlay\": 1}\n": true}
+	outcomes := map[string]int{}
 	for i := range rounds {
 		batch, overlay := fmt.Sprintf("{\"batch\": %d}\n", i+10), fmt.Sprintf("{\"overlay\": %d}\n", i+10)
 		lines[batch], lines[overlay] = true, true
@@ -102,31 +156,90 @@ func TestFaultSyncLoops(t *testing.T) {
 			})
 		}()
 		r.must(r.underLock(r.here(""), func() error {
-			file := r.here(fmt.Sprintf("_derived/mine/part-%d.parquet", i+10))
-			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-				return err
-			}
-			if err := replaceFile(file, overlay); err != nil {
+			if err := replaceFile(r.here(fmt.Sprintf("_derived/mine/part-%d.parquet", i+10)), overlay); err != nil {
 				return err
 			}
 			return dataset.AppendEvent(r.here(""), overlay)
 		}))
-		cmd, _ := r.child(job{Sync: true, DieAt: 1 + (i*13)%60, Timeout: 5 * time.Second})
-		_ = cmd.Wait()
+		outcomes[r.disturbedSync(relay, i)]++
 		r.must(<-wrote)
 	}
 	r.synced(modes())
 	got, err := os.ReadFile(r.here(".events.log"))
 	r.must(err)
+	if n := strings.Count(string(got), "\n"); n != len(lines) {
+		r.Errorf("%d lines in the log, want %d", n, len(lines))
+	}
 	for line := range lines {
 		if n := strings.Count(string(got), line); n != 1 {
-			t.Errorf("%q stands %d times in the log", line, n)
+			r.Errorf("%q stands %d times in the log", line, n)
 		}
 	}
 	for i := range rounds {
 		r.holds(fmt.Sprintf("_derived/mine/part-%d.parquet", i+10), fmt.Sprintf("{\"overlay\": %d}\n", i+10))
 	}
 	r.clean()
+	r.Logf("%d rounds, %d events: %v", rounds, len(lines), outcomes)
+}
+
+// disturbedSync runs one that is killed at a step or, every other time where there is a relay, has its line cut after some
+// bytes, for good or for a moment. It returns what came of that.
+func (r *rig) disturbedSync(relay *remotetest.RelayServer, i int) string {
+	r.Helper()
+	if relay == nil || i%2 == 0 {
+		cmd, out := r.child(job{Sync: true, DieAt: 1 + (i*13)%80, Timeout: 5 * time.Second})
+		switch err := cmd.Wait(); {
+		case err == nil:
+			return "done"
+		case cmd.ProcessState.Exited():
+			said := strings.Split(strings.TrimSpace(out.String()), "\n")
+			return "failed: " + said[len(said)-1]
+		}
+		return "killed"
+	}
+	before := relay.Connections()
+	relay.CutAfter(rand.Int64N(60_000))
+	if i%4 == 1 {
+		defer time.AfterFunc(time.Duration(rand.IntN(600))*time.Millisecond, func() { relay.Refuse(true); relay.Cut() }).Stop()
+	}
+	_, err := r.sync(modes())
+	relay.CutAfter(1 << 40)
+	relay.Refuse(false)
+	switch {
+	case err != nil:
+		return fmt.Sprintf("cut off: %T", err)
+	case relay.Connections() > before+1:
+		return "cut and done"
+	}
+	return "done"
+}
+
+// TestFaultAppendedWhileCompared: a batch ends, with its event, after the listing and before the logs are read. That is no
+// other history.
+func TestFaultAppendedWhileCompared(t *testing.T) {
+	t.Parallel()
+	for _, over := range []string{"local", "ssh"} {
+		for _, act := range []string{"pull", "sync"} {
+			t.Run(act+" "+over, func(t *testing.T) {
+				t.Parallel()
+				r := wayRig(t, sync.Pull, over == "ssh")
+				r.replace(r.there("records.parquet"), "primary 2\n")
+				r.atStep(sync.StepBegan{Step: sync.StepCompare}, func() { r.must(dataset.AppendEvent(r.there(""), event(2))) })
+				m := modes()
+				m.Rehash = true
+				var err error
+				if act == "pull" {
+					_, err = r.run(sync.Pull, m)
+				} else {
+					r.replace(r.here("_derived/mine/part-1.parquet"), "overlay 1\n")
+					_, err = r.sync(m)
+				}
+				r.must(err)
+				r.same()
+				r.holds(".events.log", event(1)+event(2))
+			})
+		}
+	}
 }
 
 // underLock writes as the datasets' writers do.

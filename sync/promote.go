@@ -127,6 +127,11 @@ func (p *plan) records() (all []remote.Change) {
 			all = append(all, remote.Change{Kind: 'D', Path: path})
 		}
 	}
+	for _, path := range p.dst.carry {
+		if p.orphans(path) {
+			all = append(all, remote.Change{Kind: 'D', Path: path})
+		}
+	}
 	return all
 }
 

@@ -56,12 +56,19 @@ func (r *rig) holds(path, want string) {
 	}
 }
 
-// bothMoved is the ordinary week: a batch landed there, an overlay was attached here.
+// bothMoved is a rig of which both sides have moved.
 func bothMoved(t *testing.T, ssh bool) *rig {
 	r := emptyRig(t, sync.Pull)
 	if ssh {
 		r.overSSH(remotetest.Options{})
 	}
+	r.bothMove()
+	return r
+}
+
+// bothMove is the ordinary week: a batch lands there, an overlay is attached here.
+func (r *rig) bothMove() {
+	r.Helper()
 	r.write(r.src(), 1)
 	r.replace(r.there("_derived/old/there.parquet"), "old\n")
 	r.replace(r.there("_derived/old/here.parquet"), "old\n")
@@ -69,7 +76,6 @@ func bothMoved(t *testing.T, ssh bool) *rig {
 	r.transferred()
 	r.batch(2)
 	r.overlay(1)
-	return r
 }
 
 // batch is what the cluster does.

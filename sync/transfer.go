@@ -150,7 +150,7 @@ func (c *command) build(ctx context.Context, d deed, claim *claim, p *plan, agre
 
 // decideRoomy decides, and refuses what this host has no rsync for or the destination no room.
 func (c *command) decideRoomy(ctx context.Context, d deed, v view) (*plan, error) {
-	p, err := d.decide(ctx, v)
+	p, err := c.decided(ctx, d, v)
 	if err != nil || len(p.changes) == 0 {
 		return p, err
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -205,17 +206,24 @@ func TestFollowUnrelated(t *testing.T) {
 	}
 }
 
+// relayed leads the profile's way through a relay.
+func (b *bench) relayed(s *remotetest.Server) *remotetest.RelayServer {
+	b.t.Helper()
+	relay, err := remotetest.Relay(net.JoinHostPort("127.0.0.1", fmt.Sprint(s.Port())), 0, 0)
+	must(b.t, err)
+	b.t.Cleanup(relay.Close)
+	config, err := s.WriteConfig("relayed", relay.Port())
+	must(b.t, err)
+	b.profile(s, "ssh_config: "+config)
+	return relay
+}
+
 // TestFollowCut: a line that is cut again and again, in the middle of transfers too, costs one authentication a cut at
 // most, is said once a time, and loses nothing.
 func TestFollowCut(t *testing.T) {
 	const id = "densegen/x"
 	b, s := farBench(t, remotetest.Options{})
-	relay, err := remotetest.Relay(net.JoinHostPort("127.0.0.1", fmt.Sprint(s.Port())), 0, 0)
-	must(t, err)
-	t.Cleanup(relay.Close)
-	config, err := s.WriteConfig("relayed", relay.Port())
-	must(t, err)
-	b.profile(s, "ssh_config: "+config)
+	relay := b.relayed(s)
 	b.dataset("cluster", id)
 	f := b.follows(id, "cluster", "--every", "200ms")
 	f.line()
@@ -237,6 +245,72 @@ func TestFollowCut(t *testing.T) {
 	if n := strings.Count(f.said(), "usr: error: "); n != cuts {
 		t.Errorf("%d cuts were said %d times:\n%s", cuts, n, f.said())
 	}
+}
+
+// TestFaultFollowStorm: a writer adds batches at random while the line is cut over and over, every minute of half an hour in
+// the long form. At the end both sides are equal, and no cut has cost more than one authentication.
+func TestFaultFollowStorm(t *testing.T) {
+	t.Parallel()
+	const id = "densegen/x"
+	between, cuts, every := 1500*time.Millisecond, 3, "200ms"
+	if os.Getenv("USR_FAULTS") == "long" { // docs/faults.md
+		between, cuts, every = time.Minute, 30, "5s"
+	}
+	b, s := farBench(t, remotetest.Options{})
+	relay := b.relayed(s)
+	b.dataset("cluster", id)
+	f := b.follows(id, "cluster", "--every", every)
+	told := make(chan []string)
+	go func() {
+		var lines []string
+		for {
+			select {
+			case line := <-f.lines:
+				lines = append(lines, line)
+			case <-f.ended:
+				told <- lines
+				return
+			}
+		}
+	}()
+	batches := 0
+	for range cuts {
+		for end := time.Now().Add(between); time.Now().Before(end); {
+			time.Sleep(rand.N(between / 3))
+			must(t, dataset.Increment(b.path("cluster", id), 10))
+			batches++
+		}
+		relay.CutAfter(rand.Int64N(20_000)) // in the next look or transfer
+	}
+	b.untilEqual(id, time.Minute+between)
+	must(t, f.cmd.Process.Signal(syscall.SIGTERM))
+	f.exits(codeDone)
+	lines := <-told
+	if n := s.Authentications(); n > 1+cuts {
+		t.Errorf("%d authentications for %d cuts", n, cuts)
+	}
+	if len(lines) == 0 || strings.Count(f.said(), "usr: error: ") > cuts {
+		t.Errorf("%d increments; said:\n%s", len(lines), f.said())
+	}
+	t.Logf("%d batches, %d cuts, %d authentications, %d increments:\n%s%s", batches, cuts, s.Authentications(), len(lines), strings.Join(lines, ""), f.said())
+	nothingRuns(t, s)
+}
+
+// untilEqual waits for both sides to be equal.
+func (b *bench) untilEqual(id string, patience time.Duration) {
+	b.t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		here, err := contentOf(b.path("local", id))
+		if err != nil {
+			continue // a tree that is being switched
+		}
+		there, err := contentOf(b.path("cluster", id))
+		must(b.t, err)
+		if difference(here, there) == "" {
+			return
+		}
+	}
+	b.equal(id)
 }
 
 // TestFollowNeedsPerson: where a login needs a person the warm-auth line is said, nobody dials, and a master that

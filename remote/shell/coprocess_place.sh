@@ -66,6 +66,11 @@ mover_perl='
       return if mv("$T/$_", "$live/$_");
       fail("$live/$_") unless $!{ENOTEMPTY} || $!{EEXIST};
     }
+    if (!$dir) { # a rename would replace what another program makes there in the same moment
+      my ($is, $was) = (link($from, $to), there($from));
+      $is ||= there($to);
+      if ($is && (!ref $is || $is->[0] == $was->[0] && $is->[1] == $was->[1])) { unlink $from or fail($from); return }
+    }
     if (there($to)) {
       return if $dir && isdir($to);
       $dir || isdir($to) ? aside($p) : save($p);
@@ -94,6 +99,7 @@ mover_perl='
       fail($d);
     }
   } elsif ($phase eq "bring") {
+    drop($_->[1]) for grep { $_->[0] ne "A" && $_->[1] =~ /.-(shm|wal|journal)\z/s } @files; # of a database that becomes another one
     put($_->[1]) for (sort { rank($a) <=> rank($b) } grep { $_->[0] ne "D" } @files), grep { $_->[0] eq "A" } @dirs;
   } else {
     drop($_->[1]) for grep { $_->[0] eq "D" } @files;
@@ -162,6 +168,11 @@ mover_python='
 |        try: return mv(T + b"/" + d, live + b"/" + d)
 |        except OSError as e:
 |            if e.errno not in (errno.ENOTEMPTY, errno.EEXIST): raise
+|    if not isdir(a): # a rename would replace what another program makes there in the same moment
+|        try: os.link(a, b, follow_symlinks=False)
+|        except OSError: pass
+|        is_, was = there(b), there(a)
+|        if is_ and (is_.st_dev, is_.st_ino) == (was.st_dev, was.st_ino): return os.remove(a)
 |    if there(b):
 |        if isdir(a) and isdir(b): return
 |        (aside if isdir(a) or isdir(b) else save)(p)
@@ -180,6 +191,8 @@ mover_python='
 |    files = [c for c in records(b"changes") if c[1] != log]
 |    if phase == b"permitted": permitted(sorted(set(os.path.dirname(live + b"/" + p) for _, p in files)))
 |    elif phase == b"bring":
+|        for k, p in files:
+|            if k != b"A" and p.endswith((b"-shm", b"-wal", b"-journal")): drop(p)
 |        for p in [c[1] for c in sorted(files, key=lambda c: 2 if c[1] == b"records.parquet" else c[0] == b"M") if c[0] != b"D"] + [p for k, p in dirs if k == b"A"]: put(p)
 |    else:
 |        for k, p in files:
@@ -211,10 +224,12 @@ each() { # command file kinds...: the command for each path
 isreal() { [ -d "$1" ] && [ ! -L "$1" ]; }
 therein() { [ -e "$1" ] || [ -L "$1" ]; }
 mover_bring() {
+  each bring_first changes M D
   each bring_file changes A M
   each bring_primary changes '[AM]'
   each bring_put dirs A
 }
+bring_first() { case $1 in *-shm|*-wal|*-journal) bring_drop "$1";; esac; } # of a database that becomes another one
 bring_file() { case $1 in records.parquet|.events.log) ;; *) bring_put "$1";; esac; }
 bring_primary() { [ "$1" != records.parquet ] || bring_put "$1"; }
 mover_log() { if [ "$1" = D ]; then bring_drop .events.log; else bring_put .events.log; fi; }
@@ -275,6 +290,10 @@ bring_put() { # path
     fi
     way=$way/
   done
+  if ! isreal "$T/$1" && ! isreal "$live/$1"; then # a rename would replace what another program makes there in the same moment
+    ln -P -- "$T/$1" "$live/$1" 2>/dev/null || :
+    if [ "$T/$1" -ef "$live/$1" ] && [ ! -L "$live/$1" ]; then rm -f -- "$T/$1"; return; fi
+  fi
   if therein "$live/$1"; then
     if isreal "$T/$1" && isreal "$live/$1"; then return; fi
     if isreal "$T/$1" || isreal "$live/$1"; then bring_aside "$1"; else bring_save "$1"; fi

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/verify"
 )
 
 // promoteInPlace leaves live and its lock files what they are.
@@ -124,6 +125,7 @@ func (s *Side) finishPlace(key string, j journal) error {
 // mover brings the entries of a stage into live, one by one, each by rename(2). What it has done it does not do again.
 type mover struct {
 	run, live, tree, old string
+	first                []string // what lies beside a database: it goes before the database is another one
 	order                []string // what comes in: added, replaced, the primary
 	log                  bool     // the log is among the changes
 	gone                 []string // what goes
@@ -135,6 +137,9 @@ func newMover(run, live string, changes, dirs []remote.Change) *mover {
 	m := &mover{run: run, live: live, tree: filepath.Join(run, "tree"), old: filepath.Join(run, "old"), dirs: dirs}
 	var replaced, last []string
 	for _, c := range changes {
+		if c.Kind != 'A' && verify.Database(c.Path) != c.Path {
+			m.first = append(m.first, c.Path)
+		}
 		switch {
 		case c.Path == eventsLog:
 			m.log = true
@@ -173,6 +178,11 @@ func (m *mover) permitted() error {
 }
 
 func (m *mover) bring() error {
+	for _, file := range m.first {
+		if err := m.drop(file); err != nil {
+			return err
+		}
+	}
 	for _, file := range m.order {
 		if err := m.put(file); err != nil {
 			return err
@@ -210,6 +220,11 @@ func (m *mover) put(file string) error {
 			}
 		}
 	}
+	if !isDir(st) {
+		if added, err := m.add(from, to); added || err != nil {
+			return err
+		}
+	}
 	live, err := lstat(to)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -226,6 +241,24 @@ func (m *mover) put(file string) error {
 		return err
 	}
 	return m.rename(from, to)
+}
+
+// add brings a file in that live lacks, by a second name: rename(2) would replace what another program makes there in the
+// same moment. It reports whether that is done, also by a run that died then.
+func (m *mover) add(from, to string) (bool, error) {
+	err := inWritable(filepath.Dir(to), func() error { return link(from, to) })
+	if errors.Is(err, fs.ErrExist) {
+		a, aerr := inodeOf(from)
+		b, berr := inodeOf(to)
+		if err = errors.Join(aerr, berr); err != nil || a != b {
+			return false, err
+		}
+	}
+	if err != nil { // there are no second names
+		return false, nil
+	}
+	m.moved = true
+	return true, inWritable(filepath.Dir(from), func() error { return os.Remove(from) })
 }
 
 // enterable: a file in the place of a directory makes way.
