@@ -26,6 +26,7 @@ const (
 	NoShell     Reason = "no usable shell"
 	Config      Reason = "ssh rejects its configuration"
 	Lost        Reason = "connection lost"
+	Silent      Reason = "the host says nothing any more, though the line is up"
 	Other       Reason = "ssh failed"
 )
 

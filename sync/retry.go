@@ -91,7 +91,7 @@ func lineLost(err error) bool {
 		return rs.Transient()
 	}
 	var conn *remote.ConnectError
-	return errors.As(err, &conn) && conn.Reason == remote.Lost
+	return errors.As(err, &conn) && (conn.Reason == remote.Lost || conn.Reason == remote.Silent)
 }
 
 // reconnect dials again, each time after a longer pause, and returns the pauses that are left. A host that cannot be
@@ -125,7 +125,7 @@ func unreachable(err error) bool {
 		return false
 	}
 	switch conn.Reason {
-	case remote.Lost, remote.Refused, remote.Unreachable, remote.Timeout, remote.UnknownHost, remote.Other:
+	case remote.Lost, remote.Silent, remote.Refused, remote.Unreachable, remote.Timeout, remote.UnknownHost, remote.Other:
 		return true
 	}
 	return false

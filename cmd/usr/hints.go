@@ -202,6 +202,8 @@ func (a *app) hintConnect(e *remote.ConnectError) string {
 		return "correct ssh_config and ssh_options in " + show
 	case remote.Sessions:
 		return "close other sessions on the shared connection, or end it: `" + a.login(e.Host, "-O", "exit") + "`"
+	case remote.Silent:
+		return "log in and see whether its file systems answer (`df`): `" + a.login(e.Host) + "`"
 	case remote.Lost:
 		return "run the same command again"
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/dnadesign-maintainers/usr/remote"
 )
@@ -16,9 +17,27 @@ type request struct {
 	verb    string
 	args    []string
 	payload []byte // escaped
+
+	bytes, names int64 // that it reads before the host may say anything, beside the names of the payload
 }
 
-func (r request) bytes() []byte {
+// What a slow file system gets done in a second: bytes, names, bytes of names in a payload.
+const slowBytes, slowNames, slowPayload = 4 << 20, 500, 8 << 10
+
+// uncounted is the time for what copies, flushes or removes nobody knows how much.
+const uncounted = 30 * time.Minute
+
+// silence is how long the host may say nothing in the course of a request; idle is for one that has nothing to do.
+func (r request) silence(idle time.Duration) time.Duration {
+	d := idle + time.Duration(r.bytes/slowBytes+r.names/slowNames+int64(len(r.payload)/slowPayload))*time.Second
+	switch r.verb {
+	case "copy", "copyas", "flush", "remove", "promote", "promotefile", "recover", "settle", "thin":
+		d += uncounted
+	}
+	return d
+}
+
+func (r request) encode() []byte {
 	b := fmt.Appendf(nil, "%s %d", r.verb, len(r.payload))
 	for _, a := range r.args {
 		b = append(append(b, ' '), encodeArg(a)...)

@@ -66,7 +66,7 @@ func FuzzRequest(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		line, payload, found := strings.Cut(string(request{verb: "v", args: []string{s, ""}, payload: escapeNames([]string{s})}.bytes()), "\n")
+		line, payload, found := strings.Cut(string(request{verb: "v", args: []string{s, ""}, payload: escapeNames([]string{s})}.encode()), "\n")
 		if words := strings.Split(line, " "); !found || len(words) != 4 {
 			t.Fatalf("%q", line)
 		}

@@ -99,7 +99,7 @@ func (s *Session) hashMany(ctx context.Context, r request, files []Sized, head f
 	for _, f := range files {
 		waiting[f.Path] = true
 	}
-	r.payload = bySize(files)
+	r.payload, r.bytes = bySize(files), total(files)
 	err = s.do(ctx, r, "hash files in "+remote.Escape(r.args[1]), func(body io.Reader) error {
 		b := bufio.NewReader(body)
 		if head != nil {
@@ -120,6 +120,13 @@ func (s *Session) hashMany(ctx context.Context, r request, files []Sized, head f
 		}
 	}
 	return missed, err
+}
+
+func total(files []Sized) (bytes int64) {
+	for _, f := range files {
+		bytes += f.Size
+	}
+	return bytes
 }
 
 // eachSum reads the lines of hash tools, and passes over what is none.
@@ -168,7 +175,7 @@ func (s *Session) hashEach(ctx context.Context, dir, algorithm string, files []S
 	if len(files) == 0 {
 		return nil
 	}
-	r := request{verb: "hash1", args: []string{algorithm, dir}}
+	r := request{verb: "hash1", args: []string{algorithm, dir}, bytes: total(files)}
 	for _, f := range files {
 		r.payload = appendName(r.payload, f.Path)
 	}
@@ -201,7 +208,7 @@ func parseLone(line, file string) (sum verify.Digest, err error) {
 
 // HashPrefix hashes the first n bytes of a file, or what there is of them.
 func (s *Session) HashPrefix(ctx context.Context, file, algorithm string, n int64) (verify.Digest, error) {
-	r := request{verb: "prefix", args: []string{algorithm, file, strconv.FormatInt(max(n, 0), 10)}}
+	r := request{verb: "prefix", args: []string{algorithm, file, strconv.FormatInt(max(n, 0), 10)}, bytes: n}
 	out, err := s.read(ctx, r, "hash "+remote.Escape(file))
 	if err != nil {
 		return verify.Digest{}, err

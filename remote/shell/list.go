@@ -38,6 +38,7 @@ func (s *Session) readList(r *bufio.Reader, got func(verify.Entry)) error {
 		if n++; most > 0 && n > most {
 			return &floodError{strconv.Itoa(most) + " files"}
 		}
+		s.listed.Store(max(s.listed.Load(), int64(n)))
 		got(e)
 		return nil
 	}

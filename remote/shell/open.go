@@ -21,9 +21,14 @@ type Options struct {
 	Waiting func(remote.Waiting)
 	// Watchdog is how long the remote shell keeps a lock without a sign of life from here; 0: 45 s.
 	Watchdog time.Duration
+	// Silence is how long the host may say nothing while a request is under way, beside the time that its work may take; 0: 2 min.
+	Silence time.Duration
 }
 
-const defaultWatchdog = 45 * time.Second
+const (
+	defaultWatchdog = 45 * time.Second
+	defaultSilence  = 2 * time.Minute
+)
 
 // Open starts a session. Unless Options.Lazy is set it returns when the host has answered. Errors are
 // *remote.ConnectError, *remote.ToolError (no ssh), *remote.NoiseError, or the context's. ctx governs Open only;
@@ -54,6 +59,9 @@ func Keep(ctx context.Context, t ssh.Target, o ssh.Options, d time.Duration) (s 
 func start(ctx context.Context, c *ssh.Conn, o Options) (*Session, error) {
 	if o.Watchdog == 0 {
 		o.Watchdog = defaultWatchdog
+	}
+	if o.Silence == 0 {
+		o.Silence = defaultSilence
 	}
 	s := &Session{conn: c, o: o, root: filepath.Clean(c.Target().BaseDir), bulk: &bulk{}}
 	err := s.advance()

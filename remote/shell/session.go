@@ -40,6 +40,8 @@ type Session struct {
 	claimFor string        // path of the claim's lock file
 	live     string        // path of the dataset's lock file
 
+	listed atomic.Int64 // the most names that an answer had so far
+
 	bulk   *bulk
 	beside bool // another session has the connection, and told the facts
 }
@@ -173,7 +175,7 @@ func (s *Session) exchange(ctx context.Context, r request, what string, body fun
 func (s *Session) send(ctx context.Context, r request) error {
 	var raw []byte
 	if r.verb != "" {
-		raw = r.bytes()
+		raw = r.encode()
 	}
 	if s.conn.Current() == nil {
 		if s.err = s.advance(); s.err != nil {
@@ -184,10 +186,16 @@ func (s *Session) send(ctx context.Context, r request) error {
 		}
 	}
 	if !s.greeted {
-		return s.greet(ctx, raw)
+		if err := s.greet(ctx, raw); err != nil {
+			return err
+		}
+		s.conn.Current().Silence(r.silence(s.o.Silence))
+		return nil
 	}
-	if err := s.conn.Current().Write(raw); err != nil {
-		return s.lost(s.conn.Current())
+	l := s.conn.Current()
+	l.Silence(r.silence(s.o.Silence))
+	if err := l.Write(raw); err != nil {
+		return s.lost(l, err)
 	}
 	return nil
 }
@@ -203,7 +211,7 @@ func (s *Session) receive(l *ssh.Line, what string, body func(io.Reader) error) 
 	if !errors.As(berr, &flood) {
 		_, err := io.Copy(io.Discard, a)
 		if err != nil && !errors.As(err, &flood) {
-			return s.lost(l)
+			return s.lost(l, err)
 		}
 	}
 	if flood != nil {
@@ -244,9 +252,14 @@ func hasStatus(err error, status int) bool {
 }
 
 // lost is the end of the session.
-func (s *Session) lost(l *ssh.Line) error {
+func (s *Session) lost(l *ssh.Line, err error) error {
 	if s.err == nil {
-		s.err = l.Failure(remote.Lost)
+		reason := remote.Lost
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			l.Kill()
+			reason = remote.Silent
+		}
+		s.err = l.Failure(reason)
 	}
 	return s.err
 }

@@ -30,7 +30,8 @@ func (s *Session) Survey(ctx context.Context, id, key, known string) (*remote.Su
 func (s *Session) survey(ctx context.Context, id, key, known string) (*remote.Survey, error) {
 	v := &remote.Survey{Place: remote.Place{Host: s.conn.Hostname()}, EventLines: -1, FreeBytes: -1, FreeInodes: -1}
 	what := "survey " + remote.Escape(s.root+"/"+id)
-	err := s.do(ctx, request{verb: "survey", args: []string{s.root, id, key, known}}, what, func(r io.Reader) error {
+	ask := request{verb: "survey", args: []string{s.root, id, key, known}, names: s.listed.Load()}
+	err := s.do(ctx, ask, what, func(r io.Reader) error {
 		b := bufio.NewReaderSize(r, 64<<10)
 		listing, err := readFields(b, v)
 		if err != nil || !listing {

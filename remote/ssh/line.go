@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	stdsync "sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -38,6 +39,8 @@ type Line struct {
 	said       *tail    // on stderr
 	done       chan struct{}
 	wmu        stdsync.Mutex
+	killed     atomic.Bool
+	silence    atomic.Int64 // as Silence was told, ns
 }
 
 // start runs ssh the given way, with a command for the host.
@@ -101,7 +104,7 @@ func (l *Line) run() error {
 	if err != nil {
 		return err
 	}
-	l.in, l.raw, l.Out = ours[0], ours[1], bufio.NewReaderSize(ours[1], 64<<10)
+	l.in, l.raw, l.Out = ours[0], ours[1], bufio.NewReaderSize(listener{l}, 64<<10)
 	running.Store(l, nil)
 	go l.wait(ours[2])
 	return nil
@@ -132,8 +135,35 @@ func (l *Line) wait(stderr *os.File) {
 func (l *Line) Write(b []byte) error {
 	l.wmu.Lock()
 	defer l.wmu.Unlock()
-	_, err := l.in.Write(b)
-	return err
+	for part := range slices.Chunk(b, 32<<10) {
+		l.bound(l.in.SetWriteDeadline)
+		if _, err := l.in.Write(part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Silence bounds from now on how long the host may say nothing, or take nothing, before reading from it or writing to it
+// fails with os.ErrDeadlineExceeded.
+func (l *Line) Silence(d time.Duration) { l.silence.Store(int64(d)) }
+
+// bound sets a deadline anew, but for a line that was killed.
+func (l *Line) bound(set func(time.Time) error) {
+	if d := time.Duration(l.silence.Load()); d > 0 {
+		set(time.Now().Add(d))
+	}
+	if l.killed.Load() {
+		set(time.Now())
+	}
+}
+
+// listener reads what the host says.
+type listener struct{ l *Line }
+
+func (r listener) Read(b []byte) (int, error) {
+	r.l.bound(r.l.raw.SetReadDeadline)
+	return r.l.raw.Read(b)
 }
 
 // Reused says that the line rides on a master that was there.
@@ -162,6 +192,7 @@ func (l *Line) Answered() {
 // it is asking on, and remove its socket.
 func (l *Line) Kill() {
 	l.cmd.Process.Signal(syscall.SIGTERM)
+	l.killed.Store(true)
 	now := time.Now()
 	l.raw.SetReadDeadline(now)
 	l.in.SetWriteDeadline(now)
