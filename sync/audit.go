@@ -29,8 +29,8 @@ func (c *command) audit(p *plan, action string, state State) *Report {
 	r := &Report{
 		Action: action, State: state, Dataset: c.id, Remote: c.remoteName(),
 		Direction: p.direction, Relation: p.history.Relation, Modes: v.how.modes, Algorithm: v.how.algorithm,
-		Changes: p.changes,
-		Events:  Lines{Local: max(v.local.survey.EventLines, 0), Remote: max(v.remote.survey.EventLines, 0)},
+		Changes: p.changes, Reused: p.toReuse(),
+		Events: Lines{Local: max(v.local.survey.EventLines, 0), Remote: max(v.remote.survey.EventLines, 0)},
 	}
 	rows := map[verify.Class]*ClassReport{}
 	for _, cl := range synced {

@@ -70,7 +70,9 @@ func (st *stage) lookAgain(ctx context.Context, d deed, before *plan) (p *plan, 
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err = st.decided(ctx, d, v)
+	if p, err = st.planned(ctx, d, v); err == nil {
+		st.distrust(p)
+	}
 	return p, listed, err
 }
 

@@ -50,6 +50,7 @@ func (c *command) show(ctx context.Context, action string, read func(view) error
 	if err != nil {
 		return nil, err
 	}
+	p.reuse(p.dst)
 	r, err := c.report(ctx, p, action, DiffOnly)
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	stdsync "sync"
 	"testing"
 	"time"
 
@@ -163,11 +164,16 @@ func (r *rig) noise(path string, size int64) {
 	path = filepath.Join(r.src(), path)
 	r.must(os.MkdirAll(filepath.Dir(path), 0o755))
 	b := make([]byte, size)
+	randomly.Lock()
 	random.Read(b)
+	randomly.Unlock()
 	r.must(os.WriteFile(path, b, 0o644))
 }
 
-var random = rand.NewChaCha8([32]byte{1})
+var (
+	randomly stdsync.Mutex
+	random   = rand.NewChaCha8([32]byte{1})
+)
 
 // same: both sides hold the same bytes.
 func (r *rig) same() {

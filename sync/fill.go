@@ -1,10 +1,12 @@
 package sync
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -17,7 +19,13 @@ import (
 // listed only where it is not known of every file what it is.
 func (st *stage) bring(ctx context.Context, p *plan, want []*item) error {
 	by := map[origin][]*item{}
+	var twins []*item // of what is fetched
 	for _, it := range want {
+		st.copied[it.Path] = it.origin == reuse
+		if it.twin != "" {
+			twins = append(twins, it)
+			continue
+		}
 		by[it.origin] = append(by[it.origin], it)
 	}
 	if err := st.restore(ctx, by[restore], p.newDirs); err != nil {
@@ -33,13 +41,19 @@ func (st *stage) bring(ctx context.Context, p *plan, want []*item) error {
 	if err != nil {
 		return err
 	}
+	if err := st.reuse(ctx, twins); err != nil {
+		return err
+	}
 	// Only what comes from another host is in its place when rsync reports it (rsync.Transfer): else what was hashed
 	// may be the file that it replaces.
 	if p.src.side.Far() && len(by[fetch]) == len(want) && complete(got, entriesOf(want)) {
 		st.add(got.Stamped, p.src.files)
 		return nil
 	}
-	return st.list(ctx, p, got)
+	if err := st.list(ctx, p, got); err != nil {
+		return err
+	}
+	return st.refetch(ctx, p, append(by[reuse], twins...))
 }
 
 // restore links files of kept trees into the stage, and makes directories that a kept tree has. Files that writers
@@ -77,8 +91,8 @@ func (st *stage) restore(ctx context.Context, items []*item, dirs []string) erro
 	return nil
 }
 
-// reuse copies files of the destination that have the content under another name. They are never linked: a second name
-// of a live file is one that a program may count, or change through.
+// reuse copies files of the destination that have the content under another name, or have just arrived. They are never
+// linked: a second name of a live file is one that a program may count, or change through.
 func (st *stage) reuse(ctx context.Context, items []*item) error {
 	if len(items) == 0 {
 		return nil
@@ -86,8 +100,34 @@ func (st *stage) reuse(ctx context.Context, items []*item) error {
 	files := make([]remote.Placement, len(items))
 	for i, it := range items {
 		files[i] = remote.Placement{From: it.from, Path: it.Path, Mtime: it.Mtime}
+		if it.twin != "" {
+			files[i].From = st.tree + "/" + it.twin
+		}
 	}
 	return st.dst.CopyAs(ctx, st.tree, files)
+}
+
+// refetch has the source bring what was to be a copy and turned out to be something else: what was copied from has
+// changed since it was read, or went.
+func (st *stage) refetch(ctx context.Context, p *plan, copied []*item) error {
+	wrong := st.lacking(p, copied)
+	for _, it := range wrong {
+		st.spoiled = append(st.spoiled, it.Path)
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	st.distrust(p)
+	return st.bring(ctx, p, wrong)
+}
+
+// distrust has a plan fetch what could not be copied.
+func (st *stage) distrust(p *plan) {
+	for _, path := range st.spoiled {
+		if it := p.find(path); it != nil && it.origin == reuse {
+			it.origin, it.twin = fetch, ""
+		}
+	}
 }
 
 // merge puts files together that are made of both sides. Only this host does that.
@@ -146,7 +186,7 @@ func (st *stage) fetch(ctx context.Context, p *plan, items []*item) (remote.Arri
 	copying, stop := context.WithCancel(ctx)
 	defer stop()
 	err = together(
-		func() error { return st.copyFiles(copying, p, want, dirs, there.add) },
+		func() error { return st.copyInTurns(copying, p, want, dirs, there.add) },
 		func() error {
 			err := st.hashSource(ctx, p, items)
 			if err != nil {
@@ -182,18 +222,49 @@ func (st *stage) add(arrived, src verify.Manifest) {
 	st.files = all
 }
 
-// copyFiles runs rsync over exactly the wanted paths.
-func (st *stage) copyFiles(ctx context.Context, p *plan, want []*verify.Entry, dirs []string, done func(string)) error {
-	streams := split(want, st.o.Streams)
-	streams[0] = append(streams[0], dirs...)
+// copyInTurns brings the wanted files, those after the others that are deltas of one of them.
+func (st *stage) copyInTurns(ctx context.Context, p *plan, want []*verify.Entry, dirs []string, done func(string)) (err error) {
+	first, second := p.inTurns(want)
+	turns := []turn{{files: first, dirs: dirs, basis: st.giveBases(ctx, first, p.basisOf)}, {files: second, before: totalSize(first)}}
+	defer func() {
+		if turns[0].basis+turns[1].basis != "" {
+			err = cmp.Or(err, st.dropBases())
+		}
+	}()
+	tell := func(n int64) {
+		st.o.Observe(Progressed{Phase: "transfer", Done: n, Total: totalSize(want), Files: len(want)})
+	}
+	tell(0)
+	if err := st.copyFiles(ctx, p, turns[0], tell, done); err != nil || len(second) == 0 {
+		return err
+	}
+	turns[1].basis = st.giveBases(ctx, second, func(*verify.Entry) string { return st.tree + "/" + primaryPath })
+	return st.copyFiles(ctx, p, turns[1], tell, done)
+}
+
+// turn is what one rsync brings, or several side by side.
+type turn struct {
+	files  []*verify.Entry
+	dirs   []string
+	basis  string // a directory; "" for none
+	before int64  // bytes of the turn before
+}
+
+// copyFiles runs rsync over exactly the files of a turn.
+func (st *stage) copyFiles(ctx context.Context, p *plan, t turn, tell func(int64), done func(string)) error {
+	streams := split(t.files, st.o.Streams)
+	streams[0] = append(streams[0], t.dirs...)
 	lists, err := st.putNames(ctx, streams)
 	if err != nil {
 		return err
 	}
-	total := totalSize(want)
-	basis := st.earlier
+	total := totalSize(t.files)
+	basis := slices.Clone(st.earlier)
 	if p.dst.survey.Exists {
 		basis = append([]string{p.dst.survey.Live}, basis...)
+	}
+	if t.basis != "" {
+		basis = append(basis, t.basis)
 	}
 	from, to, err := endpoints(ctx, p)
 	if err != nil {
@@ -204,12 +275,12 @@ func (st *stage) copyFiles(ctx context.Context, p *plan, want []*verify.Entry, d
 		FromDir: p.src.survey.Live, ToDir: st.tree,
 		Basis:      basis,
 		PartialDir: partialDir,
-		Largest:    largest(want),
+		Largest:    largest(t.files),
 		Bwlimit:    st.bwlimit(),
 		Stall:      stallTimeout,
-		Small:      total/int64(len(want)+1) < smallFile, TrustSender: len(want) > manyFiles && st.trustSender(ctx),
+		Small:      total/int64(len(t.files)+1) < smallFile, TrustSender: len(t.files) > manyFiles && st.trustSender(ctx),
 		Done:     func(it rsync.Item) { done(it.Path) },
-		Progress: func(n int64) { st.o.Observe(Progressed{Phase: "transfer", Done: n, Total: total, Files: len(want)}) },
+		Progress: func(n int64) { tell(t.before + n) },
 		Command:  st.ranRsync,
 	}, streams, lists)
 	st.cost.sent += stats.Sent

@@ -194,19 +194,27 @@ func kindName(k verify.Kind) string {
 
 // hash completes the digests of the wanted files of a snapshot.
 func (p *Pair) hash(ctx context.Context, s *snapshot, want []*verify.Entry, algorithm string) error {
+	unreadable, err := p.read(ctx, s, want, algorithm)
+	if err == nil {
+		err = unreadable
+	}
+	return err
+}
+
+// read is hash that passes over what cannot be read, and reports it beside.
+func (p *Pair) read(ctx context.Context, s *snapshot, want []*verify.Entry, algorithm string) (unreadable, err error) {
 	if len(want) == 0 {
-		return nil
+		return nil, nil
 	}
 	total := totalSize(want)
 	var done int64
-	var failed error
 	phase := "hash " + s.side.Name()
-	err := s.side.Hash(ctx, s.survey.Live, algorithm, want, func(path string, d verify.Digest, err error) {
+	err = s.side.Hash(ctx, s.survey.Live, algorithm, want, func(path string, d verify.Digest, err error) {
 		switch {
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, verify.ErrChanged):
 			return // it moves: no digest fits what was listed, and the next look shows it
 		case err != nil:
-			failed = fmt.Errorf("cannot read %s on %s: %w", strconv.Quote(path), s.side.Name(), err)
+			unreadable = fmt.Errorf("cannot read %s on %s: %w", strconv.Quote(path), s.side.Name(), err)
 			return
 		}
 		e := s.files.Find(path)
@@ -214,10 +222,7 @@ func (p *Pair) hash(ctx context.Context, s *snapshot, want []*verify.Entry, algo
 		done += e.Size
 		p.o.Observe(Progressed{Phase: phase, Done: done, Total: total})
 	})
-	if err == nil {
-		err = failed
-	}
-	return err
+	return unreadable, err
 }
 
 // unknown lists the files without a digest.

@@ -17,7 +17,7 @@ type origin uint8
 const (
 	keep    origin = iota // unchanged at the destination: linked from live, last of all
 	fetch                 // only the source has it: rsync brings it
-	reuse                 // the destination has the same content under another name: copied from there
+	reuse                 // the destination has the content under another name, or gets it anyway: copied from there
 	merge                 // made of both sides: put together here
 	restore               // a generation has it: linked from there, or copied if writers change it in place
 )
@@ -27,6 +27,7 @@ type item struct {
 	*verify.Entry // what the file is to be, with the stamps of the file that it comes from
 	origin        origin
 	from          string // reuse: the absolute path of the file at the destination that has the content
+	twin          string // reuse, in place of from: the path of the new tree that is fetched and has the content
 	parts         []part // merge: what the file is put together from, in order
 }
 

@@ -29,7 +29,7 @@ func (c *command) promote(ctx context.Context, d deed, claim *claim, l *locks, t
 	if err != nil {
 		return nil, err
 	}
-	r.Print = prints(t)
+	r.Print, r.Reused = prints(t), t.reused()
 	if err := c.hashUnique(ctx, t.plan, t.files); err != nil {
 		return nil, err
 	}

@@ -56,6 +56,7 @@ type Report struct {
 	Events    Lines
 	Snapshots SnapshotCount
 	Changes   []Change
+	Reused    Reuse    // of what changes; of a diff as far as digests are known anyway
 	Silent    []string // changes that size and time stamp hide
 	Touched   []string // paths whose time stamps alone differ
 	Tables    Tables

@@ -106,8 +106,8 @@ type side interface {
 	// SwapIn exchanges a file of the old tree with the one at the same path of live. At every instant live has one.
 	// Needs the claim.
 	SwapIn(ctx context.Context, old, live, path string) error
-	// CopyAs copies files of this side into to, by any name, with directories as needed. Blocks are shared where the file
-	// system can.
+	// CopyAs copies files of this side into to, below the state directory, by any name, with directories as needed. Blocks
+	// are shared where the file system can. What is not there or cannot be read is passed over.
 	CopyAs(ctx context.Context, to string, files []remote.Placement) error
 
 	fileSide // file.go

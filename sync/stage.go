@@ -26,6 +26,8 @@ type stage struct {
 	tree    string
 	files   verify.Manifest // what has arrived, with digests
 	earlier []string        // trees of dead runs, as basis for what they already received
+	copied  map[string]bool // paths that were copied in place of being fetched
+	spoiled []string        // paths that could not be copied from where the plan says
 	inPlace bool            // it holds only what is incoming, and live takes that in entry by entry
 }
 
@@ -33,7 +35,7 @@ type stage struct {
 // and time say that it is what the source has now; the digests decide later.
 func (cl *claim) stage(ctx context.Context, p *plan) (*stage, error) {
 	c := cl.c
-	st := &stage{command: c, dst: cl.dst, plan: p, run: newRun(c.o.Now())}
+	st := &stage{command: c, dst: cl.dst, plan: p, run: newRun(c.o.Now()), copied: map[string]bool{}}
 	st.tree = statePath(st.dst, "stage", c.key, st.run, "tree")
 	way, err := st.dst.Stage(ctx, c.key, st.run, p.dst.survey.Live, !c.o.NoExchange)
 	st.inPlace = !way.Exchange
@@ -254,13 +256,12 @@ type partialSaver interface {
 var temporaryName = regexp.MustCompile(`^\.(.+)\.[A-Za-z0-9]{6}$`)
 
 // missing lists the incoming files that the stage lacks or holds in another version.
-func (st *stage) missing(p *plan) (lacking []*item) {
+func (st *stage) missing(p *plan) []*item { return st.lacking(p, p.arriving()) }
+
+// lacking lists those of the items that the stage lacks or holds in another version.
+func (st *stage) lacking(p *plan, items []*item) (lacking []*item) {
 	levels := p.how.modes.levels()
-	for i := range p.items {
-		it := &p.items[i]
-		if it.origin == keep {
-			continue
-		}
+	for _, it := range items {
 		if have := st.files.Find(it.Path); have == nil || have.Kind != verify.File || levels.Compare(it.Entry, have) != verify.Same {
 			lacking = append(lacking, it)
 		}

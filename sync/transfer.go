@@ -150,7 +150,7 @@ func (c *command) build(ctx context.Context, d deed, claim *claim, p *plan, agre
 
 // decideRoomy decides, and refuses what this host has no rsync for or the destination no room.
 func (c *command) decideRoomy(ctx context.Context, d deed, v view) (*plan, error) {
-	p, err := c.decided(ctx, d, v)
+	p, err := c.planned(ctx, d, v)
 	if err != nil || len(p.changes) == 0 {
 		return p, err
 	}
@@ -264,6 +264,9 @@ type command struct {
 	cost    cost
 	footers map[string]footer // by side: a footer costs a round trip, so it is read again only if its file was touched
 	logs    comparedLogs      // likewise
+
+	askedKept bool        // for what it can reuse
+	keptTrees []*snapshot // of the destination, the newest
 }
 
 // cost is what a command has spent so far, all its attempts included.

@@ -435,6 +435,7 @@ func (v *audit) costs(p *page) []string {
 	if v.Sent+v.Received > 0 {
 		costs = append(costs, size(v.Sent)+" sent", size(v.Received)+" received")
 	}
+	costs = append(costs, v.reused(p)...)
 	if v.Executions > 0 {
 		costs = append(costs, p.count(int64(v.Executions), "ssh session"))
 	}
@@ -445,6 +446,19 @@ func (v *audit) costs(p *page) []string {
 		costs = append(costs, "the event log for "+milliseconds(v.EventsHeld))
 	}
 	return append(costs, seconds(v.Took)+" in all")
+}
+
+// reused tells what the destination has already, under another name or in a kept tree: both halves of a sync together.
+func (v *audit) reused(p *page) []string {
+	all := v.Reused
+	if v.Push != nil {
+		all.Files += v.Push.Reused.Files
+		all.Bytes += v.Push.Reused.Bytes
+	}
+	if all.Files == 0 {
+		return nil
+	}
+	return []string{"reused " + p.count(int64(all.Files), "file") + ", " + size(all.Bytes)}
 }
 
 func milliseconds(d time.Duration) string { return fmt.Sprintf("%.1f ms", d.Seconds()*1000) }

@@ -36,6 +36,7 @@ type auditData struct {
 	Restore       string         `json:"restore,omitempty"` // the command that brings it back
 	Sent          int64          `json:"bytes_sent"`
 	Received      int64          `json:"bytes_received"`
+	Reused        reusedData     `json:"reused"` // copied at the destination in place of being fetched
 	SSHSessions   int            `json:"ssh_sessions"`
 	LockHeld      float64        `json:"lock_held_s"`
 	EventsHeld    float64        `json:"events_lock_held_s"`
@@ -161,6 +162,11 @@ type changeData struct {
 	Silent bool            `json:"silent,omitempty"` // size and time stamp hide it
 }
 
+type reusedData struct {
+	Files int   `json:"files"`
+	Bytes int64 `json:"bytes"`
+}
+
 type schemaData struct {
 	Column string  `json:"column"`
 	Change string  `json:"change"`
@@ -189,7 +195,7 @@ func auditJSON(v *audit) auditData {
 		Changes: changesJSON(r), Touched: jsonPaths(r.Touched), Itemized: v.itemized,
 		Fingerprint: ends[*string]{orNull(r.Print.Local), orNull(r.Print.Remote)},
 		Generation:  orNull(r.Generation), Unique: unique, Restore: v.restore,
-		Sent: r.Sent, Received: r.Received, SSHSessions: r.Executions,
+		Sent: r.Sent, Received: r.Received, Reused: reusedData(r.Reused), SSHSessions: r.Executions,
 		LockHeld: r.LockHeld.Seconds(), EventsHeld: r.EventsHeld.Seconds(), Took: r.Took.Seconds(),
 		Warnings: orEmpty(v.warnings), earlierData: earlierJSON(v), bothData: bothJSON(r),
 	}

@@ -109,6 +109,10 @@ func (v *audit) printPlan(p *page, o opt) {
 	v.printRelation(p, false)
 	v.printChanges(p, o, changesAsked)
 	v.printPush(p, o, changesAsked)
+	for _, line := range v.reused(p) {
+		p.gap()
+		p.line(line + ": copied from what is there, not fetched")
+	}
 	if v.Modes.Force {
 		p.gap()
 		p.line(forceSays)

@@ -43,7 +43,7 @@ func sample() *sync.Report {
 		},
 		Silent: []string{"records.parquet"}, Touched: []string{"meta.md"},
 		Print: sync.Sides[string]{Local: "blake3:" + strings.Repeat("a", 64), Remote: "blake3:" + strings.Repeat("b", 64)},
-		Sent:  1500, Received: 26_000_000, Executions: 4, LockHeld: 420 * time.Millisecond, EventsHeld: 1300 * time.Microsecond, Took: 12345 * time.Millisecond,
+		Sent:  1500, Received: 26_000_000, Reused: sync.Reuse{Files: 3, Bytes: 135_000_000}, Executions: 4, LockHeld: 420 * time.Millisecond, EventsHeld: 1300 * time.Microsecond, Took: 12345 * time.Millisecond,
 	}
 	r.Classes[4].RemoteOnly = []string{"infer/part-13.parquet", "infer/part-14.parquet"}
 	r.Classes[5].LocalOnly = []string{"_artifacts/odd\x1b\nname", "_artifacts/\xff"}

@@ -51,6 +51,7 @@ type pushData struct {
 	Generation  *string       `json:"generation"`
 	Fingerprint ends[*string] `json:"fingerprint"`
 	Changes     []changeData  `json:"changes"`
+	Reused      reusedData    `json:"reused"`
 }
 
 func mergeJSON(m *sync.MergeReport) *mergeData {
@@ -84,7 +85,7 @@ func pushJSON(r *sync.Report) *pushData {
 		return nil
 	}
 	return &pushData{State: r.State, Generation: orNull(r.Generation),
-		Fingerprint: ends[*string]{orNull(r.Print.Local), orNull(r.Print.Remote)}, Changes: changesJSON(r)}
+		Fingerprint: ends[*string]{orNull(r.Print.Local), orNull(r.Print.Remote)}, Changes: changesJSON(r), Reused: reusedData(r.Reused)}
 }
 
 // movedGrid shows what each side did.

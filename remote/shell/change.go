@@ -41,7 +41,8 @@ func (s *Session) PutNames(ctx context.Context, key, run, name string, paths []s
 	return file, nil
 }
 
-// CopyAs copies files of the host into the tree to, by any name, with directories as needed.
+// CopyAs copies files of the host into the tree to, by any name, with directories as needed. What is not there or cannot be
+// read is passed over.
 func (s *Session) CopyAs(ctx context.Context, to string, files []remote.Placement) error {
 	what := "copy into " + remote.Escape(to)
 	for batch := range slices.Chunk(files, HashBatch) {

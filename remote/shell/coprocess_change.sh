@@ -144,7 +144,9 @@ do_copyas() { # tree; three words a file: from, to, time
   names | xargs -0 -n 300 sh -c "$timed"'
     clone=$1; shift
     while [ $# -gt 0 ]; do
-      mkdir -p -- "./${2%"${2##*/}"}" && rm -f -- "./$2" && cp -pP $clone -- "$1" "./$2" && timed "$3" "./$2" || exit 1
+      if [ -f "$1" ] && [ -r "$1" ] && [ ! -L "$1" ]; then
+        mkdir -p -- "./${2%"${2##*/}"}" && rm -f -- "./$2" && cp -pP $clone -- "$1" "./$2" && timed "$3" "./$2" || exit 1
+      fi
       shift 3
     done' sh "$clone"
 }
@@ -197,7 +199,7 @@ droprun() { # name
   ) || exit $?
   rmdir -- "./$1" 2>/dev/null || :
 }
-parts='./tree ./gone ./old ./copies ./info ./info%new ./aside ./lock ./changes ./changes%new ./dirs ./dirs%new ./try
+parts='./tree ./gone ./old ./copies ./basis ./info ./info%new ./aside ./lock ./changes ./changes%new ./dirs ./dirs%new ./try
 ./unique ./unique%new ./sums ./sums%new ./lately ./lately%new ./only ./names' # all that is made in the directory of a run
 do_remove() { # root dir: the stage of a dataset, a run, or what is in one, and nothing else
   S=$1/.usr-sync

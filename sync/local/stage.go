@@ -120,27 +120,33 @@ func (s *Side) Copy(ctx context.Context, from, to string, paths []string) error 
 }
 
 func (s *Side) CopyAs(ctx context.Context, to string, files []remote.Placement) error {
+	if err := s.sound(to); err != nil {
+		return fmt.Errorf("cannot copy into %s: %w", to, err)
+	}
 	p := newPlacer("", to, nil)
 	for _, f := range files {
-		err := ctx.Err()
-		if err == nil {
-			p.put = func(_, dst string) error {
-				if err := os.Remove(dst); err != nil && !errors.Is(err, fs.ErrNotExist) {
-					return err
-				}
-				return copyFile(f.From, dst)
-			}
-			err = p.place(f.Path)
-		}
-		if err == nil {
-			mtime := time.Unix(0, f.Mtime)
-			err = os.Chtimes(filepath.Join(to, f.Path), mtime, mtime)
-		}
-		if err != nil {
+		if err := errors.Join(ctx.Err(), p.copyAs(f)); err != nil {
 			return fmt.Errorf("cannot copy %s to %q in %s: %w", f.From, f.Path, to, err)
 		}
 	}
 	return nil
+}
+
+func (p *placer) copyAs(f remote.Placement) error {
+	if st, err := lstat(f.From); err != nil || uint32(st.Mode)&unix.S_IFMT != unix.S_IFREG || unix.Access(f.From, unix.R_OK) != nil {
+		return nil
+	}
+	p.put = func(_, dst string) error {
+		if err := os.Remove(dst); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return copyFile(f.From, dst)
+	}
+	if err := p.place(f.Path); err != nil {
+		return err
+	}
+	mtime := time.Unix(0, f.Mtime)
+	return os.Chtimes(filepath.Join(p.to, f.Path), mtime, mtime)
 }
 
 func (s *Side) Write(tree, path string, mtime int64, fill func(io.Writer) error) error {

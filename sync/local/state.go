@@ -329,7 +329,7 @@ var (
 func IsRun(name string) bool { return runName.MatchString(name) }
 
 // runParts are all the names that are made in the directory of a run. What else is there stays.
-var runParts = []string{"tree", "gone", "old", "copies", "info", "info" + NewSuffix, "aside", "lock",
+var runParts = []string{"tree", "gone", "old", "copies", "basis", "info", "info" + NewSuffix, "aside", "lock",
 	"changes", "changes" + NewSuffix, "dirs", "dirs" + NewSuffix, "try",
 	"unique", "unique" + NewSuffix, "sums", "sums" + NewSuffix, "lately", "lately" + NewSuffix, "only", "names"}
 

@@ -82,6 +82,31 @@ func TestIncrement(t *testing.T) {
 	}
 }
 
+// TestSnapshots: the newest is the primary, stamp and all; five are kept.
+func TestSnapshots(t *testing.T) {
+	dir := t.TempDir()
+	must(t, Write(dir, Options{Rows: 120}))
+	for range 6 {
+		must(t, Increment(dir, 10))
+	}
+	all, err := filepath.Glob(dir + "/_snapshots/*")
+	must(t, err)
+	if len(all) != 5 {
+		t.Fatalf("%d snapshots", len(all))
+	}
+	primary, err := os.ReadFile(dir + "/records.parquet")
+	must(t, err)
+	newest, err := os.ReadFile(all[4])
+	must(t, err)
+	was, err := os.Stat(dir + "/records.parquet")
+	must(t, err)
+	is, err := os.Stat(all[4])
+	must(t, err)
+	if !bytes.Equal(primary, newest) || !was.ModTime().Equal(is.ModTime()) {
+		t.Errorf("%s is not the primary: %v and %v", all[4], is.ModTime(), was.ModTime())
+	}
+}
+
 func readOf(t *testing.T, text []byte) ([]Record, bool, error) {
 	t.Helper()
 	dir := t.TempDir()

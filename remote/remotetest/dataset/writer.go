@@ -78,13 +78,29 @@ func replace(path string, text []byte) error {
 	return os.Rename(temp, path)
 }
 
-// snapshot copies the primary under the time of this write.
+// keptSnapshots is how many the writers keep.
+const keptSnapshots = 5
+
+// snapshot copies the primary, time stamp and all, under the time of this write, and drops the oldest snapshots.
 func (w writer) snapshot() error {
-	text, err := os.ReadFile(w.path("records.parquet"))
+	primary := w.path("records.parquet")
+	text, err := os.ReadFile(primary)
 	if err != nil {
 		return err
 	}
-	return put(w.path("_snapshots/records-"+w.at.Format("20060102T150405")+".parquet"), text)
+	info, err := os.Stat(primary)
+	if err != nil {
+		return err
+	}
+	path := w.path("_snapshots/records-" + w.at.Format("20060102T150405") + ".parquet")
+	if err := errors.Join(put(path, text), os.Chtimes(path, info.ModTime(), info.ModTime())); err != nil {
+		return err
+	}
+	all, err := filepath.Glob(w.path("_snapshots/*"))
+	for _, old := range all[:max(0, len(all)-keptSnapshots)] {
+		err = errors.Join(err, os.Remove(old))
+	}
+	return err
 }
 
 // overlay writes part number n of the infer namespace.
