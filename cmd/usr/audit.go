@@ -89,14 +89,14 @@ func (v *audit) text(p *page, o opt) {
 	v.printCosts(p)
 	v.printRelation(p, true)
 	if v.undo != "" {
-		p.fact("undo", v.undo)
+		p.line("undo: " + v.undo) // commands are to be copied in one piece
 	}
 	if v.undoThere != "" {
-		p.fact("undo there", v.undoThere)
+		p.line("undo there: " + v.undoThere)
 	}
 	v.printState(p)
 	if v.restore != "" {
-		p.fact("restore", v.restore)
+		p.line("restore: " + v.restore)
 	}
 }
 

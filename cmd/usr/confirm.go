@@ -75,7 +75,7 @@ func together(previews []*audit) *audit {
 // to tell which.
 func printPlans(p *page, o opt, previews []*audit) {
 	g := columns("dataset", "relation", "change")
-	g.flex = 2
+	g.flex = []int{2}
 	var gone []string
 	for _, v := range previews {
 		g.rows = append(g.rows, []cell{{text: shown(v.Dataset)}, {string(v.Relation), relationTone(v.Relation)}, {text: v.sum()}})

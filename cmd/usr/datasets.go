@@ -70,7 +70,7 @@ func (d datasetList) text(p *page, _ opt) {
 		return
 	}
 	g := columns("dataset", ">rows", ">files", ">bytes", "last event")
-	g.flex = 4 // ids are to be copied in one piece
+	g.flex = []int{4} // ids are to be copied in one piece
 	for _, s := range d.list {
 		rows := "?"
 		if s.Rows >= 0 {

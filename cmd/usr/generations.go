@@ -63,7 +63,7 @@ func (c *generationsCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer p.Close()
-	rows, err := p.Kept(ctx, s.id, c.Remote != "")
+	rows, err := c.kept(ctx, a, p, &s)
 	if err != nil {
 		return err
 	}
@@ -86,6 +86,24 @@ func (c *generationsCmd) subject(a *app) (subject, error) {
 		return subject{root: root}, err
 	}
 	return a.dataset(c.Dataset)
+}
+
+// kept lists what is kept of the subject. Where that is nothing, its id may be the last name of one.
+func (c *generationsCmd) kept(ctx context.Context, a *app, p *sync.Pair, s *subject) ([]sync.Kept, error) {
+	rows, err := p.Kept(ctx, s.id, c.Remote != "")
+	if err != nil || len(rows) > 0 || s.id == "" || isRegular(primaryOf(s.root, s.id)) {
+		return rows, err
+	}
+	ids, err := placeOf(c.Remote).ids(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	id, err := job{}.lastName(*s, ids)
+	if err != nil || id == "" {
+		return nil, err
+	}
+	s.id, a.doing.dataset = id, id
+	return p.Kept(ctx, id, c.Remote != "")
 }
 
 func (c *generationsCmd) list(ctx context.Context, p *sync.Pair, rows []sync.Kept) keptList {
@@ -249,23 +267,51 @@ func (l keptList) text(p *page, _ opt) {
 	}
 }
 
+// table has a heading for each dataset, so that it fits a terminal of 80 columns.
 func (l keptList) table(p *page) {
-	g := columns("dataset", "generation", "by", "holds", ">files", ">space", ">unique", ">of bytes", "until (UTC)")
-	g.flex = 9 // names are to be copied in one piece
-	for _, k := range l.rows {
-		by, holds, until := orElse(safe(byWhat(k)), "?"), "unique files", "others come"
-		switch {
-		case k.Stage:
-			by, holds, until = "leftover", "a stage", "the next transfer"
-		case k.Whole:
-			holds = "a whole tree"
+	for i := 0; i < len(l.rows); {
+		id := l.rows[i].Dataset
+		g := columns("generation", "by", "holds", ">space", ">unique", "until (UTC)")
+		for ; i < len(l.rows) && l.rows[i].Dataset == id; i++ {
+			g.row(l.rows[i].Run, keptBy(l.rows[i]), keptHolds(l.rows[i]), size(l.rows[i].Bytes), keptUnique(p, l.rows[i]), keptUntil(l.rows[i]))
 		}
-		if !k.Until.IsZero() {
-			until = k.Until.UTC().Format("2006-01-02")
-		}
-		g.row(shown(k.Dataset), k.Run, by, holds, p.number(int64(k.Files)), size(k.Bytes), p.number(int64(k.Unique)), size(k.UniqueBytes), until)
+		p.line(shown(id) + ":")
+		p.table(g)
 	}
-	p.table(g)
+}
+
+func keptBy(k sync.Kept) string {
+	if k.Stage {
+		return "leftover"
+	}
+	return orElse(safe(byWhat(k)), "?")
+}
+
+func keptHolds(k sync.Kept) string {
+	switch {
+	case k.Stage:
+		return "a stage"
+	case k.Whole:
+		return "all"
+	}
+	return "unique"
+}
+
+func keptUnique(p *page, k sync.Kept) string {
+	if k.Unique == 0 {
+		return "none"
+	}
+	return p.number(int64(k.Unique)) + ", " + size(k.UniqueBytes)
+}
+
+func keptUntil(k sync.Kept) string {
+	switch {
+	case k.Stage:
+		return "next run"
+	case k.Until.IsZero():
+		return "replaced"
+	}
+	return k.Until.UTC().Format("2006-01-02")
 }
 
 func quotaText(q sync.Quota) string {

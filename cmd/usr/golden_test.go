@@ -69,6 +69,13 @@ func results(t *testing.T) map[string]result {
 		"datasets": datasetList{side: "bu-scc", list: []sync.Dataset{
 			{ID: "densegen/my_dataset", Rows: 13_000, Bytes: 44_000_000, Files: 23, LastEvent: `{"timestamp_utc":"2026-11-23T14:15:00Z","action":"append"}`},
 			{ID: "broken", Rows: -1, Bytes: -1, LastEvent: "no JSON \x1b[31m"}, {ID: "plain", Rows: 1, Bytes: 1, Files: 1}}},
+		"generations": keptList{side: here, rows: []sync.Kept{
+			{Dataset: "densegen/my_dataset", Run: "20261123T141500.000000Z-1a2b3c", Action: "pull", Whole: true, Files: 23, Bytes: 44_000_000},
+			{Dataset: "densegen/my_dataset", Run: "20261120T141500.000000Z-4d5e6f", Action: "pull", Forced: true, Files: 2, Bytes: 4096, Unique: 2, UniqueBytes: 4096,
+				Until: time.Date(2026, 12, 20, 0, 0, 0, 0, time.UTC)},
+			{Dataset: "other", Run: "20261120T141500.000000Z-778899", Stage: true, Files: 1, Bytes: 12}}},
+		"conflict": conflictTable{{Path: "records.parquet", Class: verify.Primary, Outcome: "conflict",
+			Here: sync.Done{Deed: "modified", Size: 18_200_000, Mtime: 1_795_000_000_000_000_000, Rows: 10_000, Cols: 8}, There: sync.Done{Deed: "deleted", Rows: -1}}},
 		"log": logList{{Time: time.Date(2026, 11, 23, 14, 15, 0, 0, time.UTC), Action: "pull", Dataset: "densegen/my_dataset_of_a_long_name",
 			Remote: "bu-scc", State: sync.Transferred, Added: 3, Modified: 2, Deleted: 1, Bytes: 36_000_000}},
 		"remote": remoteDetails{path: "/home/me/.config/dnadesign/usr-remotes.yaml", remote: profiles.Default("bu-scc")},
@@ -116,6 +123,12 @@ func (q question) text(p *page, o opt) {
 	p.line(q.v.question())
 	q.v.printFacts(p)
 }
+
+// conflictTable is what each side did.
+type conflictTable []sync.Moved
+
+func (c conflictTable) data() any           { return movedJSON(c) }
+func (c conflictTable) text(p *page, _ opt) { p.table(movedGrid(c)) }
 
 // TestGolden pins what results look like: plain, rich at 80 and 120 columns without colour, and JSON.
 func TestGolden(t *testing.T) {

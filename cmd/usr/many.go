@@ -346,7 +346,7 @@ func (r manyRow) outcome() string {
 // grid has a row for each dataset that differs, or did; --verbose has one for each.
 func (s *summary) grid(p *page, o opt) *grid {
 	g := columns("dataset", "state", "relation", ">+add", ">~mod", ">-del", ">bytes")
-	g.flex = 2 // ids are to be copied in one piece
+	g.flex = []int{2} // ids are to be copied in one piece
 	for _, r := range s.rows {
 		if !o.verbose && r.outcome() == "in sync" {
 			continue

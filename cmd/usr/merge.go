@@ -91,6 +91,7 @@ func pushJSON(r *sync.Report) *pushData {
 // movedGrid shows what each side did.
 func movedGrid(paths []sync.Moved) *grid {
 	g := columns("path", "class", "here", "there", "outcome")
+	g.flex = []int{2, 3}
 	for _, c := range paths {
 		t := quiet
 		if c.Outcome == "conflict" {
@@ -142,8 +143,11 @@ func (v *audit) printMerge(p *page) {
 		return
 	}
 	e := v.Merge.Events
-	p.fact("merged", fmt.Sprintf("%s from there, %s from here; events: %s in common, then %s of theirs and %s of ours",
-		p.count(int64(v.Merge.FromRemote), "file"), p.number(int64(v.Merge.FromLocal)), p.number(e.Base), p.number(e.RemoteTail), p.number(e.LocalTail)))
+	merged := p.count(int64(v.Merge.FromRemote), "file") + " from there, " + p.number(int64(v.Merge.FromLocal)) + " from here"
+	if e.RemoteTail+e.LocalTail > 0 {
+		merged += fmt.Sprintf("; events: %s in common, then %s of theirs and %s of ours", p.number(e.Base), p.number(e.RemoteTail), p.number(e.LocalTail))
+	}
+	p.fact("merged", merged)
 	if v.State != sync.Transferred {
 		return
 	}
@@ -154,7 +158,7 @@ func (v *audit) printMerge(p *page) {
 		}
 		text := "took the " + c.Outcome + " version of " + shown(c.Path)
 		if generation != "" {
-			text += "; the other one: " + v.restoreOne(on, c.Path, generation)
+			text += "; the other one: `" + v.restoreOne(on, c.Path, generation) + "`"
 		}
 		p.fact("decided", text)
 	}

@@ -131,7 +131,7 @@ func wrap(text string, width int) []string {
 type grid struct {
 	head  []string
 	right map[int]bool
-	flex  int // the column that gives way where the table is too wide
+	flex  []int // the columns that give way where the table is too wide
 	rows  [][]cell
 }
 
@@ -161,7 +161,7 @@ func columns(heads ...string) *grid {
 
 func (p *page) table(g *grid) {
 	out := p.render(g)
-	if excess := lipgloss.Width(out) - p.width; p.rich && p.width > 0 && excess > 0 {
+	if excess := lipgloss.Width(out) - p.width; p.rich && p.width > 0 && excess > 0 && len(g.flex) > 0 {
 		g.narrow(excess)
 		out = p.render(g)
 	}
@@ -170,16 +170,32 @@ func (p *page) table(g *grid) {
 	}
 }
 
-// narrow breaks the texts of the flexible column, so that the table loses so many columns of text, if it can.
+// narrow breaks the texts of the flexible columns, the widest first, so that the table loses so many columns of text, if
+// it can.
 func (g *grid) narrow(excess int) {
-	widest := lipgloss.Width(g.head[g.flex])
-	for _, row := range g.rows {
-		widest = max(widest, lipgloss.Width(row[g.flex].text))
-	}
 	const least = 12
-	width := max(least, lipgloss.Width(g.head[g.flex]), widest-excess)
-	for _, row := range g.rows {
-		row[g.flex].text = broken(row[g.flex].text, width)
+	widths := map[int]int{}
+	for _, col := range g.flex {
+		for _, row := range g.rows {
+			widths[col] = max(widths[col], lipgloss.Width(row[col].text))
+		}
+	}
+	for ; excess > 0; excess-- {
+		widest := g.flex[0]
+		for _, col := range g.flex {
+			if widths[col] > widths[widest] {
+				widest = col
+			}
+		}
+		if widths[widest] <= max(least, lipgloss.Width(g.head[widest])) {
+			break
+		}
+		widths[widest]--
+	}
+	for col, width := range widths {
+		for _, row := range g.rows {
+			row[col].text = broken(row[col].text, width)
+		}
 	}
 }
 

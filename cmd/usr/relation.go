@@ -25,10 +25,10 @@ func relationAdvice(p *page, v *audit) advice {
 	case sync.InSync:
 		return advice{sentence: "both sides hold the same content"}
 	case sync.LocalBehind:
-		lead := lead(p, r, sync.Pull) + " ahead"
+		lead := lead(p, r, sync.Pull)
 		return advice{sentence: r.Remote + " is " + lead, was: r.Remote + " was " + lead, next: "pull", note: "is a fast-forward"}
 	case sync.LocalAhead:
-		lead := lead(p, r, sync.Push) + " ahead"
+		lead := lead(p, r, sync.Push)
 		return advice{sentence: "this side is " + lead, was: "this side was " + lead, next: "push", note: "is a fast-forward"}
 	case sync.RemoteOnly:
 		return advice{sentence: "only " + r.Remote + " has the " + noun, was: "only " + r.Remote + " had the " + noun, next: "pull", note: "is a first copy"}
@@ -52,7 +52,7 @@ func (v *audit) mergeNote(p *page) string {
 	return mergeWords(p, v.Merge)
 }
 
-// lead is what the source of a transfer has more than its destination.
+// lead is by what the source of a transfer is ahead of its destination.
 func lead(p *page, r *sync.Report, d sync.Direction) string {
 	var parts []string
 	src, dst := r.Tables.Remote, r.Tables.Local
@@ -75,10 +75,13 @@ func lead(p *page, r *sync.Report, d sync.Direction) string {
 	if lines > 0 {
 		parts = append(parts, p.count(lines, "event"))
 	}
-	if len(parts) == 0 {
-		parts = append(parts, p.count(int64(len(r.Changes)), "changed file"))
+	switch n := int64(len(r.Changes)); {
+	case len(parts) > 0:
+		return and(parts) + " ahead"
+	case n > 0:
+		return p.count(n, "changed file") + " ahead"
 	}
-	return and(parts)
+	return "ahead"
 }
 
 func leadNoun(c verify.Class) string {

@@ -44,7 +44,7 @@ func (l remoteList) text(p *page, _ opt) {
 		return
 	}
 	g := columns("name", "type", "target", "base_dir")
-	g.flex = 3
+	g.flex = []int{3}
 	for _, r := range l.remotes {
 		g.row(shown(r.Name), r.Type, target(r), shown(r.BaseDir))
 	}

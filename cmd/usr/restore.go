@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -12,45 +11,25 @@ import (
 )
 
 type restoreCmd struct {
-	Dataset     string   `arg:"" help:"Id or dataset directory."`
-	Remote      string   `arg:"" optional:"" help:"Restore there; without it here."`
-	Path        []string `required:"" sep:"none" placeholder:"GLOB" help:"Files, relative to the dataset; a name alone means it at any depth, a directory all below. May be repeated."`
-	From        string   `placeholder:"GENERATION" help:"Take them from this generation ('usr generations'), not from the newest that has something else."`
-	Yes         bool     `short:"y" help:"Do not ask."`
-	DryRun      bool     `short:"n" help:"Show what would come back; change nothing."`
-	LockTimeout duration `placeholder:"DUR" help:"How long to wait for locks (default 5m, or the profile's)."`
-	auditFlags
-	baseFlag
+	Dataset string   `arg:"" help:"Id or dataset directory."`
+	Remote  string   `arg:"" optional:"" help:"Restore there; without it here."`
+	Path    []string `required:"" sep:"none" placeholder:"GLOB" help:"Files, relative to the dataset; a name alone means it at any depth, a directory all below. May be repeated."`
+	From    string   `placeholder:"GENERATION" help:"Take them from this generation ('usr generations'), not from the newest that has something else."`
+	Yes     bool     `short:"y" help:"Do not ask."`
+	DryRun  bool     `short:"n" help:"Show what would come back; change nothing."`
+	backFlags
 }
 
 // Run is called by kong.
 func (c *restoreCmd) Run(ctx context.Context, a *app) error {
-	a.doing.action, a.doing.remote, a.doing.flags.baseFlag = "restore", c.Remote, c.baseFlag
-	s, err := a.dataset(c.Dataset)
-	if err != nil {
-		return err
-	}
-	if err := a.openAudits(c.auditFlags, s); err != nil {
-		return err
-	}
-	m := sync.Modes{Primary: sync.ByHash, Sidecars: true, ContentHashes: true, LockTimeout: time.Duration(c.LockTimeout), DryRun: c.DryRun}
+	m := sync.Modes{DryRun: c.DryRun}
 	if !c.Yes {
 		m.Confirm = func(r *sync.Report) error { return a.confirm(ctx, r) }
 	}
-	return a.doOne(ctx, job{
-		action: "restore", args: sidesArgs{Remote: c.Remote}, source: placeOf(c.Remote), modes: m,
-		dataset: func(p *sync.Pair, id string, m sync.Modes) (*sync.Report, error) {
+	return c.goBack(ctx, a, "restore", sidesArgs{c.Dataset, c.Remote}, m,
+		func(p *sync.Pair, id string, m sync.Modes) (*sync.Report, error) {
 			return p.Restore(ctx, id, c.Path, c.From, m)
-		},
-	}, s)
-}
-
-// placeOf is where a dataset is looked for by a command that acts on one side.
-func placeOf(remote string) sides {
-	if remote == "" {
-		return hereOnly
-	}
-	return eitherSide
+		})
 }
 
 // restoreCommand brings back what a transfer replaced that nothing else has.

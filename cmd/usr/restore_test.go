@@ -39,6 +39,12 @@ func TestRestoreLine(t *testing.T) {
 	b.run(codeUsage, "restore", "densegen/x", "--path", "meta.md", "--from", run, "-y")
 	b.run(codeRefused, "restore", "densegen/x", "--path", "nothing", "-y")
 	b.run(codeUsage, "restore", "densegen/x", "--path", "../x", "-y")
+	_, stderr := b.run(codeRefused, "restore", "x", "--path", "nothing", "-y")
+	wants(t, stderr, `of "densegen/x" on local`)
+	stdout, _ = b.run(0, "generations", "x")
+	wants(t, stdout, "densegen/x")
+	stdout, _ = b.run(0, "log", "--failed")
+	wants(t, stdout, "restore")
 	stdout, _ = b.run(0, "generations", "cluster")
 	wants(t, stdout, "no generation is kept on cluster")
 }

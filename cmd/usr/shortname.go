@@ -111,7 +111,8 @@ func (a *app) doNamed(ctx context.Context, p *sync.Pair, j job, s subject) (*syn
 func (j job) absent(s subject, err error) bool {
 	var missing *sync.MissingError
 	var noUndo *sync.NothingToUndoError
-	return (errors.As(err, &missing) || errors.As(err, &noUndo)) && !isRegular(primaryOf(s.root, s.id))
+	var noPath *sync.NoPathError
+	return (errors.As(err, &missing) || errors.As(err, &noUndo) || errors.As(err, &noPath)) && !isRegular(primaryOf(s.root, s.id))
 }
 
 func primaryOf(root, id string) string { return filepath.Join(root, id, "records.parquet") }
