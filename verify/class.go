@@ -2,7 +2,7 @@ package verify
 
 import "strconv"
 
-// Class says which rule of the dataset contract a file falls under.
+// Class is the rule of the dataset contract that applies to a file.
 type Class uint8
 
 // The classes of a dataset's files. Primary to Auxiliary are synchronized; Runtime and Ignored never are.
@@ -30,6 +30,6 @@ func (c Class) String() string {
 // Synced reports whether files of the class are transferred, counted and compared.
 func (c Class) Synced() bool { return c < Runtime }
 
-// InPlace reports whether writers may change a file of the class through its inode, rather than replace it by
-// rename. Such an inode must not be shared with a kept generation.
+// InPlace reports whether writers may change a file of the class through its inode, instead of replacing it by rename. A
+// kept generation must not share such an inode.
 func (c Class) InPlace() bool { return c == Meta || c == Events || c == Auxiliary }

@@ -17,7 +17,7 @@ const (
 	leasePrefix   = ".usr.lease."
 )
 
-// Classifier sorts the paths of a dataset into classes. It does not change once made; many may use it at once.
+// Classifier sorts the paths of a dataset into classes. It is immutable and safe for concurrent use.
 type Classifier struct{ ignore, rebuildable patterns }
 
 // patterns are those of one key of a profile.
@@ -47,14 +47,14 @@ func NewClassifier(ignore []string) (*Classifier, error) {
 	return &Classifier{ignore: of}, err
 }
 
-// WithRebuildable makes a classifier that knows files that a program can make again, by patterns as those that are
-// ignored.
+// WithRebuildable makes a classifier that also recognizes the files that a program can make again. Its patterns are
+// written like those of NewClassifier.
 func (c *Classifier) WithRebuildable(rebuildable []string) (*Classifier, error) {
 	of, err := compile("rebuildable", "make light of", rebuildable)
 	return &Classifier{ignore: c.ignore, rebuildable: of}, err
 }
 
-// Rebuildable reports whether a file is one that a program can make again. What SQLite keeps beside such a database is.
+// Rebuildable reports whether a program can make the file again. What SQLite keeps beside such a database counts too.
 func (c *Classifier) Rebuildable(path string) bool {
 	return c.rebuildable.match(path) || c.rebuildable.match(Database(path))
 }
@@ -107,7 +107,7 @@ func refusePattern(body string) (why string) {
 	return ""
 }
 
-// compileName spares the general matcher the forms that nearly every pattern has.
+// compileName handles the forms that nearly every pattern has without the general matcher, which is slower.
 func compileName(pattern string) func(string) bool {
 	special := func(s string) bool { return strings.ContainsAny(s, `*?[]{}\`) }
 	switch last := len(pattern) - 1; {
@@ -121,8 +121,8 @@ func compileName(pattern string) func(string) bool {
 	return func(name string) bool { return doublestar.MatchUnvalidated(pattern, name) }
 }
 
-// Class gives the class of a path relative to the dataset, slash-separated. Given a directory it is the class
-// of the files that it is there for: that of _derived and of all directories below it is Derived.
+// Class returns the class of a slash-separated path relative to the dataset. A directory has the class of the files it
+// is there for: _derived and all directories below it are Derived.
 func (c *Classifier) Class(path string) Class {
 	if inUse(path) {
 		return Runtime
@@ -187,7 +187,7 @@ func (c *patterns) matchName(name string) bool {
 	return false
 }
 
-// dropped reports whether a path leads to or through what hosts drop.
+// dropped reports whether a path, or a directory above it, is something that hosts leave behind.
 func dropped(path string) bool {
 	for name := range strings.SplitSeq(path, "/") {
 		if droppedByHost(name) {

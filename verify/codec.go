@@ -28,10 +28,10 @@ const (
 	maxPath         = 8 << 10  // twice the PATH_MAX of Linux
 	maxLine         = 64 << 10 // a path quoted as \xff\xff… and then some
 	maxEntries      = 100 << 20
-	trustedEntries  = 1 << 18 // room made before anything but the header was seen
+	trustedEntries  = 1 << 18 // allocated on the word of the header alone
 )
 
-// DamageError says that a stored manifest is not what WriteManifest wrote, or of another version.
+// DamageError means that a stored manifest is damaged, or of another version.
 type DamageError struct {
 	Line int // counted from 1
 	Why  string
@@ -41,14 +41,14 @@ func (e *DamageError) Error() string {
 	return fmt.Sprintf("cannot read manifest: line %d: %s", e.Line, e.Why)
 }
 
-// WriteManifest writes a manifest whose digests are of the algorithm ("" if it has none). A manifest that is out
-// of order or holds a path that no listing can give is an error, and then w holds something unreadable.
+// WriteManifest writes a manifest whose digests are of the algorithm ("" if it has none). It fails on a manifest that is
+// out of order or holds an impossible path; what w then holds is unreadable.
 func WriteManifest(w io.Writer, algorithm string, m Manifest) error {
 	return writeEntries(w, algorithm, m, len(m), func(*Entry) bool { return true })
 }
 
-// WriteSettled is WriteManifest for a cache: it leaves out the entries whose digest is not known or may not speak
-// for the inode at a later listing (racily clean, see CountSettled).
+// WriteSettled is WriteManifest for a cache: it leaves out the entries without a digest, and those whose digest may not
+// hold at a later listing (racily clean, see CountSettled).
 func WriteSettled(w io.Writer, algorithm string, m Manifest, listedAt int64) error {
 	return writeEntries(w, algorithm, m, m.CountSettled(listedAt), func(e *Entry) bool { return e.settled(listedAt) })
 }
@@ -85,8 +85,8 @@ func writeEntries(w io.Writer, algorithm string, m Manifest, count int, wanted f
 	return nil
 }
 
-// ReadManifest reads what WriteManifest wrote, to the end of r. Anything else is a *DamageError and nothing of it
-// is returned; other errors are those of r.
+// ReadManifest reads what WriteManifest wrote, to the end of r. On anything else it returns a *DamageError and no
+// entries; other errors are those of r.
 func ReadManifest(r io.Reader) (algorithm string, m Manifest, err error) {
 	algorithm, err = eachEntry(r, func(count int) { m = make(Manifest, 0, min(count, trustedEntries)) }, func(e Entry) { m = append(m, e) })
 	if err != nil {
@@ -95,9 +95,9 @@ func ReadManifest(r io.Reader) (algorithm string, m Manifest, err error) {
 	return algorithm, m, nil
 }
 
-// LearnFrom is Learn from a stored manifest, without holding it in memory. It tells how many entries were stored
-// and how many of them taught a digest. A manifest of another algorithm teaches nothing; after an error, which is
-// one of ReadManifest's, no digest of m is known.
+// LearnFrom is Learn from a stored manifest, without holding it in memory. It returns how many entries were stored and
+// how many digests came from them: none if the manifest is of another algorithm. After an error, which is one of
+// ReadManifest's, m has no digests.
 func (m Manifest) LearnFrom(r io.Reader, algorithm string) (stored, learnt int, err error) {
 	i := 0
 	found, err := eachEntry(r, func(count int) { stored = count }, func(k Entry) {
@@ -118,8 +118,8 @@ func (m Manifest) LearnFrom(r io.Reader, algorithm string) (stored, learnt int, 
 	return stored, 0, err
 }
 
-// eachEntry calls begin with the number of entries and each with every entry, in order. Only without an error at
-// the end was what it told what had been written.
+// eachEntry calls begin with the number of entries, then each with every entry, in order. Discard them all if it returns
+// an error: the checksum stands at the end.
 func eachEntry(r io.Reader, begin func(count int), each func(Entry)) (algorithm string, err error) {
 	d := decoder{in: bufio.NewReaderSize(r, maxLine), sum: blake3.New()}
 	algorithm, count, err := d.header()
@@ -135,7 +135,7 @@ func eachEntry(r io.Reader, begin func(count int), each func(Entry)) (algorithm 
 
 func knownAlgorithm(name string) bool { return name == "" || name == BLAKE3 || name == SHA256 }
 
-// checkEntry says why an entry cannot stand behind one whose path is last.
+// checkEntry says why an entry cannot follow the path last, "" if it can.
 func checkEntry(e *Entry, last string) (why string) {
 	switch {
 	case e.Path <= last && last != "":
@@ -182,7 +182,7 @@ func appendDigest(b []byte, d Digest) []byte {
 	return hex.AppendEncode(b, d[:])
 }
 
-// decoder reads line by line; sum is of all lines given out.
+// decoder reads line by line; sum is of all lines returned so far.
 type decoder struct {
 	in   *bufio.Reader
 	sum  *blake3.Hasher
@@ -191,7 +191,7 @@ type decoder struct {
 
 func (d *decoder) damage(why string) error { return &DamageError{Line: d.line, Why: why} }
 
-// next gives a line without its newline, valid until the next call.
+// next returns a line without its newline, valid until the next call.
 func (d *decoder) next() ([]byte, error) {
 	d.line++
 	line, err := d.in.ReadSlice('\n')

@@ -1,7 +1,7 @@
 package verify
 
-// Join walks two manifests in step and calls visit once a path, in path order, with nil for the side that
-// lacks it. The entries may be changed through the pointers, their paths may not.
+// Join walks two manifests in step and calls visit once for each path, in order, with nil for the side that lacks it.
+// visit may change the entries but not their paths.
 func Join(a, b Manifest, visit func(a, b *Entry)) {
 	i, j := 0, 0
 	for i < len(a) || j < len(b) {
@@ -20,7 +20,7 @@ func Join(a, b Manifest, visit func(a, b *Entry)) {
 	}
 }
 
-// Either is the first of two entries that is there.
+// Either returns the first of two entries that is not nil.
 func Either(a, b *Entry) *Entry {
 	if a != nil {
 		return a
@@ -32,13 +32,12 @@ func Either(a, b *Entry) *Entry {
 func (d Digest) Known() bool { return d != Digest{} }
 
 // SameStamp reports whether nothing has touched the inode between two listings of one host: device, inode, size,
-// modification and change time are those they were. Content that is written moves the change time, which no
-// program can set (inode(7)).
+// modification and change time are the same. Every write moves the change time, which no program can set (inode(7)).
 func SameStamp(a, b *Entry) bool {
 	return a.Dev == b.Dev && a.Ino == b.Ino && a.Size == b.Size && a.Mtime == b.Mtime && a.Ctime == b.Ctime
 }
 
-// Learn takes over the digests of known for all files whose stamp did not change since known was listed.
+// Learn copies the digests of known to the files whose stamp has not changed since known was listed.
 func (m Manifest) Learn(known Manifest) { m.learn(known, func(*Entry) bool { return true }) }
 
 // LearnSettled is Learn from a listing of the same host that was made earlier, at listedAt (ns, its clock), and
@@ -48,8 +47,8 @@ func (m Manifest) LearnSettled(known Manifest, listedAt int64) {
 	m.learn(known, func(e *Entry) bool { return e.settled(listedAt) })
 }
 
-// LearnRead takes over the digests of files that were read some time after the moment (ns, clock of the listed host)
-// that stands in the Ctime of read's entries: they are those of all inodes that nothing has touched since before that.
+// LearnRead copies the digests of files that were read some time after the moment in the Ctime of read's entries (ns,
+// clock of the listed host). They hold for every inode that nothing has touched since before that moment.
 func (m Manifest) LearnRead(read Manifest) {
 	Join(m, read, func(e, r *Entry) {
 		if e != nil && r != nil && !e.Digest.Known() && Past(e.Ctime, r.Ctime) {
@@ -58,7 +57,7 @@ func (m Manifest) LearnRead(read Manifest) {
 	})
 }
 
-// SharePaths makes equal paths of two manifests one string in memory, that of other.
+// SharePaths makes equal paths of two manifests share one string in memory, that of other.
 func (m Manifest) SharePaths(other Manifest) {
 	Join(m, other, func(e, o *Entry) {
 		if e != nil && o != nil {
@@ -67,7 +66,7 @@ func (m Manifest) SharePaths(other Manifest) {
 	})
 }
 
-// ForgetUnsettled drops the digests that LearnSettled would not take over.
+// ForgetUnsettled drops the digests that LearnSettled would not copy.
 func (m Manifest) ForgetUnsettled(listedAt int64) {
 	for i := range m {
 		if !m[i].settled(listedAt) {
@@ -84,9 +83,9 @@ func (m Manifest) learn(known Manifest, trusted func(*Entry) bool) {
 	})
 }
 
-// settled reports whether the digest will still speak for the inode at a later listing: it is known, and the inode
-// was last touched so long before listedAt (ns, the clock of the listed host) that a later touch cannot have left
-// the same time stamp. Git calls the others racily clean (Documentation/technical/racy-git).
+// settled reports whether a later listing may rely on the digest: it is known, and the inode was last touched so long
+// before listedAt (ns, the clock of the listed host) that a later touch must leave another time stamp. Git calls the
+// others racily clean (Documentation/technical/racy-git).
 func (e *Entry) settled(listedAt int64) bool {
 	return e.Digest.Known() && Past(e.Ctime, listedAt)
 }
@@ -102,18 +101,18 @@ func (m Manifest) CountSettled(listedAt int64) int {
 	return n
 }
 
-// How coarse time stamps of files may be against the clock that date(1) shows, in ns.
+// How far file time stamps may lag behind the clock that date(1) shows, in ns.
 const (
 	fineGrain  = 20e6 // a kernel tick (10 ms at HZ=100), taken twice
 	wholeGrain = 2e9  // of FAT; ext3, HFS+ and Lustre have one second
 )
 
-// Fine reports whether a stamp has a fraction of a second. Where file systems or tools tell whole seconds no stamp has;
-// elsewhere one in millions is taken for such a one.
+// Fine reports whether a stamp has a fraction of a second. On file systems and with tools that know whole seconds only, no
+// stamp has one; elsewhere one stamp in millions looks as if it were such a one.
 func Fine(stamp int64) bool { return stamp%1e9 != 0 }
 
-// Past reports whether a stamp is so much older than the moment at (ns, the clock of the listed host) that whatever is
-// touched from then on gets another one.
+// Past reports whether a stamp is so much older than the moment at (ns, the clock of the listed host) that any later touch
+// leaves another one.
 func Past(stamp, at int64) bool {
 	if Fine(stamp) {
 		return stamp < at-fineGrain
@@ -121,11 +120,11 @@ func Past(stamp, at int64) bool {
 	return stamp < at-wholeGrain
 }
 
-// Unique reports whether the stamp of a file that was listed at a moment speaks for its content: it has a fraction, or
-// a later change cannot fall into the same second.
+// Unique reports whether the stamp of a file that was listed at a moment identifies its content: it has a fraction, or a
+// later change cannot fall into the same second.
 func Unique(stamp, listedAt int64) bool { return Fine(stamp) || Past(stamp, listedAt) }
 
-// Level is how closely two files of a class are held against each other.
+// Level is how closely two files of a class are compared.
 type Level uint8
 
 // The levels. Stat is what rsync does by default: size and modification time.
@@ -147,7 +146,7 @@ const (
 	Undecided
 )
 
-// Compare holds two files against each other; both must be given.
+// Compare compares two files; neither may be nil.
 func (l Levels) Compare(a, b *Entry) Verdict {
 	switch {
 	case a.Size != b.Size:
@@ -181,7 +180,7 @@ func (m Manifest) Find(path string) *Entry {
 	return nil
 }
 
-// Index finds the place of a path.
+// Index returns the position of a path, and whether it is there.
 func (m Manifest) Index(path string) (i int, found bool) {
 	lo, hi := 0, len(m)
 	for lo < hi {

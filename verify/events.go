@@ -13,7 +13,7 @@ import (
 // maxEvent is how long a line may be, its newline included: the readers of event logs fail on a longer one.
 const maxEvent = 1 << 20
 
-// EventError says which line of an event log is not an event.
+// EventError means that a line of an event log is not an event.
 type EventError struct {
 	Line int64 // counted from 1
 	Why  string
@@ -23,8 +23,8 @@ func (e *EventError) Error() string {
 	return fmt.Sprintf("cannot accept event log: line %d: %s", e.Line, e.Why)
 }
 
-// CheckEvents reads an event log to its end and counts its events. The first line that is not one JSON object in
-// UTF-8, ended by a newline, is an *EventError; lines then counts the events before it. Other errors are those of r.
+// CheckEvents reads an event log to its end and counts its events. The first line that is not one JSON object in UTF-8
+// with a newline at its end is an *EventError; lines then counts the events before it. Other errors are those of r.
 func CheckEvents(r io.Reader) (lines int64, err error) {
 	in := bufio.NewReaderSize(r, 64<<10)
 	var held []byte
@@ -43,7 +43,7 @@ func CheckEvents(r io.Reader) (lines int64, err error) {
 	}
 }
 
-// readEvent appends a line with its newline to held; bufio.ErrBufferFull says that it is longer than maxEvent.
+// readEvent appends a line with its newline to held; bufio.ErrBufferFull means that it is longer than maxEvent.
 func readEvent(in *bufio.Reader, held []byte) ([]byte, error) {
 	for {
 		part, err := in.ReadSlice('\n')

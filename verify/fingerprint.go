@@ -9,8 +9,7 @@ import (
 
 // Fingerprint identifies the synchronized content of a dataset: "blake3:" and 64 hex digits. Two manifests have the
 // same one if and only if their files of synchronized classes agree in path, class, size and digest; times,
-// modes, directories and what is never synchronized do not count. It is "" if a digest is not known, since
-// nothing then speaks for the content.
+// modes, directories and what is never synchronized do not count. It is "" if a digest is not known.
 //
 // It is the BLAKE3 of "usr-fingerprint 1", NUL, and for each file in byte order of its path: class, size in
 // decimal, digest in hex and path, each ended by a NUL.

@@ -17,16 +17,16 @@ const (
 	SHA256 = "sha256"
 )
 
-// ErrChanged says that a file was written to while it was hashed, so that it has no digest.
+// ErrChanged means that a file was written to while it was hashed, so it has no digest.
 var ErrChanged = errors.New("the file changed while it was read")
 
-// errNotRegular says that a name is not that of a file.
+// errNotRegular means that a name is not that of a regular file.
 var errNotRegular = errors.New("not a regular file")
 
-// hashBuffer is small enough to stay in a core's cache between being read and being hashed.
+// hashBuffer is small enough to stay in a core's cache between reading and hashing.
 const hashBuffer = 256 << 10
 
-// HashPrefix hashes the first n bytes of a file, all of a shorter one. The file may grow meanwhile.
+// HashPrefix hashes the first n bytes of a file, or all of a shorter one. The file may grow meanwhile.
 func HashPrefix(file, algorithm string, n int64) (Digest, error) {
 	if n < 0 {
 		return Digest{}, fmt.Errorf("cannot hash %q: negative length %d", file, n)
@@ -46,7 +46,7 @@ func HashPrefix(file, algorithm string, n int64) (Digest, error) {
 	return f.digest(), nil
 }
 
-// fileHasher hashes one file after the other with one state and one buffer.
+// fileHasher hashes one file after another with one state and one buffer.
 type fileHasher struct {
 	hash hash.Hash
 	buf  []byte
@@ -71,8 +71,8 @@ func NewHash(algorithm string) (hash.Hash, error) {
 	return nil, fmt.Errorf("cannot hash with %q: unknown algorithm", algorithm)
 }
 
-// file hashes a whole file and gives its stamp, which is the same before and after. The descriptor tells both,
-// so that the stamp is that of the bytes whatever the name has come to mean.
+// file hashes a whole file and returns its stamp, which must be the same before and after. Both come from the descriptor,
+// so the stamp belongs to these bytes even if the name has come to mean another file.
 func (f *fileHasher) file(ctx context.Context, name string) (Entry, error) {
 	fd, before, err := openRegular(name)
 	if err != nil {
@@ -123,7 +123,7 @@ func (f *fileHasher) digest() (d Digest) {
 	return d
 }
 
-// openRegular opens a file for reading, follows no symbolic link in the last place, and waits for no fifo.
+// openRegular opens a file for reading. It does not follow a symbolic link in the last place, nor wait for a fifo.
 func openRegular(name string) (fd int, e Entry, err error) {
 	const flags = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
 	err = uninterrupted(func() error {

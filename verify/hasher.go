@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// Hashed is what became of one path given to a Hasher. Without Err, Entry is the file as its own descriptor told
-// it both before and after it was read, with the digest: a later listing that shows the same stamp proves that
-// the file is still what was hashed. Err is ErrChanged if the stamp moved during the reading.
+// Hashed is the result for one path. Without Err, Entry is the file as its descriptor showed it both before and after it
+// was read, with the digest: a later listing with the same stamp proves that the file is still what was hashed. Err is
+// ErrChanged if the stamp moved during the reading.
 type Hashed struct {
 	Path  string
-	Entry Entry // Class is left zero; without meaning if Err is set
+	Entry Entry // its Class is zero; meaningless if Err is set
 	Err   error
 }
 
-// Hasher hashes files while their names are still coming in, each file by one of several workers.
+// Hasher hashes files with several workers, while their names are still coming in.
 type Hasher struct {
 	ctx      context.Context
 	dir      string
@@ -42,16 +42,16 @@ type Hasher struct {
 // renames it into place.
 var renameGrace = []time.Duration{2 * time.Millisecond, 20 * time.Millisecond}
 
-// NewHasher starts workers (0: one a core) that hash files below dir. got is called for every path added, in any
-// order, one call at a time, until Wait returns or ctx is done. Wait must be called to release the workers.
+// NewHasher starts workers (0: one per core) that hash files below dir. It calls got for every path added, in any order,
+// one call at a time, until Wait returns or ctx is done. Wait must be called to release the workers.
 func NewHasher(ctx context.Context, dir, algorithm string, workers int, got func(Hashed)) (*Hasher, error) {
 	return newHasher(ctx, dir, algorithm, workers, renameGrace, got)
 }
 
-// HashFiles hashes files below dir with several workers (0: one a core) and calls got for each, in any order, one call
-// at a time, the last before HashFiles returns. A file that cannot be read, is not a regular file or changes
-// while it is read (ErrChanged) is reported with an error and stops no other. The error of HashFiles itself is an
-// unknown algorithm or that of ctx, and then not every path was reported.
+// HashFiles hashes files below dir with several workers (0: one per core) and calls got for each, in any order, one call
+// at a time. A file that cannot be read, is not regular or changes while it is read (ErrChanged) is reported with an error
+// and does not stop the others. HashFiles itself fails on an unknown algorithm or when ctx is done; then some paths were
+// not reported.
 func HashFiles(ctx context.Context, dir, algorithm string, paths []string, workers int, got func(string, Digest, error)) error {
 	h, err := newHasher(ctx, dir, algorithm, workers, nil, func(r Hashed) { got(r.Path, r.Entry.Digest, r.Err) })
 	if err != nil {
@@ -81,8 +81,8 @@ func newHasher(ctx context.Context, dir, algorithm string, workers int, patience
 	return h, nil
 }
 
-// Add queues files by their paths relative to the directory. It does not wait for the hashing, and may be called
-// by many at once, but not after Wait.
+// Add queues files by their paths relative to the directory. It does not wait for the hashing. It is safe for concurrent
+// use, but not after Wait.
 func (h *Hasher) Add(paths ...string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -94,8 +94,8 @@ func (h *Hasher) Add(paths ...string) {
 	}
 }
 
-// Wait returns when every path added was reported, or ctx is done; its error is that of ctx, if a path was left
-// for it. To be called once.
+// Wait returns when every path added was reported, or when ctx is done: then with the error of ctx if a path was left.
+// Call it once.
 func (h *Hasher) Wait() error {
 	h.mu.Lock()
 	h.closed = true
@@ -110,12 +110,12 @@ func (h *Hasher) Wait() error {
 }
 
 func (h *Hasher) wake() {
-	h.mu.Lock() // or a worker between its look and its wait would miss the call
+	h.mu.Lock() // else a worker between its check and its wait would miss the signal
 	defer h.mu.Unlock()
 	h.more.Broadcast()
 }
 
-// take waits for the next path; it is false when there is none left or ctx is done.
+// take waits for the next path; it returns false when none is left or ctx is done.
 func (h *Hasher) take() (path string, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

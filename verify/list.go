@@ -11,8 +11,8 @@ import (
 )
 
 // List lists everything below dir, following no symbolic link but dir itself. Class and Digest are left zero.
-// What vanishes meanwhile is left out; a directory that cannot be read is an error that names it. An absent dir
-// is an error that is fs.ErrNotExist, one that is not a directory an error that is unix.ENOTDIR.
+// What vanishes meanwhile is left out. A directory that cannot be read is an error that names it. If dir is absent the
+// error is fs.ErrNotExist, if it is not a directory unix.ENOTDIR.
 func List(dir string) (Manifest, error) {
 	var m Manifest
 	if err := Walk(dir, func(e Entry) { m = append(m, e) }); err != nil {
@@ -21,14 +21,13 @@ func List(dir string) (Manifest, error) {
 	return InOrder(m), nil
 }
 
-// InOrder makes a manifest of what a walk has told, which may have told a name twice.
+// InOrder makes a manifest of what a Walk reported, which may hold a name twice.
 func InOrder(m Manifest) Manifest {
 	slices.SortFunc(m, ComparePaths)
 	return slices.CompactFunc(m, func(a, b Entry) bool { return a.Path == b.Path })
 }
 
-// Walk is List for who needs neither the order nor all of it at once. A directory that changes while it is read may
-// give a name twice.
+// Walk is an unordered, streaming List. It may report a name twice if a directory changes while it is read.
 func Walk(dir string, visit func(Entry)) error {
 	fd, err := openDir(unix.AT_FDCWD, dir, 0)
 	if err != nil {
@@ -58,7 +57,7 @@ func Walk(dir string, visit func(Entry)) error {
 type walker struct {
 	root  *os.File
 	visit func(Entry)
-	todo  []Entry // directories still to be read; they are told once they were
+	todo  []Entry // directories still to be read; each is reported after that
 }
 
 func (w *walker) descend(dir string) error {

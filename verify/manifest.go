@@ -2,10 +2,10 @@ package verify
 
 import "strings"
 
-// Kind is the type of a directory entry, by the letters that find(1) prints for %y.
+// Kind is the type of a directory entry, as the letter that find(1) prints for %y.
 type Kind byte
 
-// The kinds that are told apart. Everything that is neither a file nor a directory is refused as payload.
+// The kinds. Anything but files and directories is refused as payload.
 const (
 	File      Kind = 'f'
 	Directory Kind = 'd'

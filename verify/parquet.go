@@ -15,8 +15,8 @@ const (
 	footerTrailer = 8
 	// smallestParquet is a file of head magic and trailer alone; no Parquet file is smaller.
 	smallestParquet = int64(len(parquetMagic) + footerTrailer)
-	// firstRead is fetched from the end of the file before its length is known. It holds the whole footer of
-	// most tables, which then cost one round trip.
+	// firstRead is fetched from the end of the file before the length of the footer is known. It holds the whole
+	// footer of most tables, which then costs one round trip.
 	firstRead = 64 << 10
 	// maxFooter bounds the memory that a file on another host can make us use. A footer of this size describes
 	// some 500 000 column chunks.
@@ -37,7 +37,7 @@ const (
 	ParquetChanged                               // another file took its place while it was read
 )
 
-// ParquetError says that the content of a file, not the way to it, keeps its footer from being read.
+// ParquetError means that a footer cannot be read because of the file's content, not because of an I/O error.
 type ParquetError struct {
 	Kind   ParquetErrorKind
 	Detail string // what was seen, one line, free of text from the file
@@ -55,11 +55,11 @@ func (e *ParquetError) Error() string {
 // Unwrap gives the decoder's reason.
 func (e *ParquetError) Unwrap() error { return e.Err }
 
-// ReadTable reads the shape of a Parquet file from its footer alone. It asks read for the last 64 KiB and, if
-// the footer is longer, once more for the footer; a file that turns out not to be Parquet costs a look at its
-// head. A negative off counts from the end of the file, and read may return less than n where the file ends.
-// Errors of read are wrapped as they are; what is wrong with the file itself is a *ParquetError. No content of
-// the file makes it panic or use more than a small multiple of the 64 MiB that a footer may have.
+// ReadTable reads the shape of a Parquet file from its footer alone. It asks read for the last 64 KiB and, if the footer
+// is longer, once more for the footer; if the file is not Parquet after all, also for its head. A negative off counts from
+// the end of the file, and read may return less than n where the file ends. It wraps the errors of read; a fault in the
+// file itself is a *ParquetError. No content makes it panic or use more than a small multiple of the 64 MiB that a footer
+// may have.
 func ReadTable(read func(off, n int64) ([]byte, error)) (*Table, error) {
 	tail, err := readTail(read, firstRead)
 	if err != nil {
@@ -141,8 +141,8 @@ func notParquet() *ParquetError {
 	return &ParquetError{Kind: ParquetForeign, Detail: "not a Parquet file"}
 }
 
-// explainHead tells a truncated or half-written Parquet file from another kind of file, by how it begins. Only
-// a wrong file pays for the extra read, and if that fails the first finding stands.
+// explainHead distinguishes a truncated or half-written Parquet file from another kind of file, by how it begins. Only a
+// wrong file pays for the extra read; if that fails the first finding stands.
 func explainHead(read func(off, n int64) ([]byte, error), tail []byte, found error) error {
 	var e *ParquetError
 	if !errors.As(found, &e) || e.Kind != ParquetForeign {

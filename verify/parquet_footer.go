@@ -18,8 +18,7 @@ const (
 	maxNesting = 64
 )
 
-// footer holds the two fields of format.FileMetaData that are needed; the decoder skips all others, among them
-// the row groups, which are the bulk of it.
+// footer holds the two fields of format.FileMetaData that are needed. The decoder skips all others, which are the bulk.
 type footer struct {
 	Schema  thrift.Slice[format.SchemaElement] `thrift:"2,required"`
 	NumRows int64                              `thrift:"3,required"`
@@ -28,8 +27,8 @@ type footer struct {
 // decodeFooter makes a table of an encoded footer. Bytes after the metadata are allowed: the signature of a
 // plaintext footer in a file with encrypted columns is kept there.
 func decodeFooter(b []byte) (*Table, error) {
-	// The decoder allocates lists by their claimed length and recurses as deep as the input says, which at the
-	// worst exhausts the stack and cannot be recovered from. So it is given only what was walked before.
+	// The decoder allocates lists by their claimed length and recurses as deep as the input says. At worst that exhausts
+	// the stack, from which nothing recovers. So it gets only what has been walked before.
 	w := thriftWalk{rest: b}
 	if err := w.structure(0); err != nil {
 		return nil, corrupt("its encoding is damaged", err)
@@ -52,8 +51,8 @@ func corrupt(detail string, err error) error {
 	return &ParquetError{Kind: ParquetCorrupt, Detail: detail, Err: err}
 }
 
-// decodeThrift decodes into v, the strings of which then share memory with b. The decoder reports what it does
-// not like as errors; should it panic nevertheless, that is a damaged file and no reason to die.
+// decodeThrift decodes into v, whose strings then share memory with b. A panic of the decoder means a damaged file, and is
+// returned as an error.
 func decodeThrift(b []byte, v any) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -86,7 +85,7 @@ func leaves(nodes []format.SchemaElement) ([]Column, error) {
 	return w.columns, nil
 }
 
-// children visits what group says it consists of. The root's own group is at depth 0.
+// children visits the members of a group. The root's own group is at depth 0.
 func (w *schemaWalk) children(group format.SchemaElement) error {
 	count := group.NumChildren.V
 	if count < 0 || int64(count) > int64(len(w.nodes)) {
@@ -106,7 +105,7 @@ func (w *schemaWalk) children(group format.SchemaElement) error {
 	return nil
 }
 
-// node visits the next node. As with pyarrow a leaf is what has a type and no children; an empty group adds nothing.
+// node visits the next node. As in pyarrow, a leaf has a type and no children; an empty group adds nothing.
 func (w *schemaWalk) node() error {
 	n := w.nodes[0]
 	w.nodes = w.nodes[1:]
@@ -138,13 +137,13 @@ var (
 	errVarint = errors.New("a number is too long")
 )
 
-// thriftWalk passes over a value in thrift's compact protocol without allocating anything.
+// thriftWalk skips a value in thrift's compact protocol without allocating anything.
 // https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
 type thriftWalk struct {
 	rest []byte
 }
 
-// structure passes over the fields of a struct; the footer itself is at depth 0.
+// structure skips the fields of a struct; the footer itself is at depth 0.
 func (w *thriftWalk) structure(depth int) error {
 	if depth > maxNesting {
 		return fmt.Errorf("values are nested more than %d deep", maxNesting)
@@ -185,7 +184,7 @@ func (w *thriftWalk) fieldID(last int16, head byte) (int16, error) {
 	return int16(u>>1) ^ -int16(u&1), err // zigzag
 }
 
-// value passes over an element of a container, or over a field that is not a boolean.
+// value skips an element of a container, or a field that is not a boolean.
 func (w *thriftWalk) value(kind thrift.Type, depth int) error {
 	switch kind {
 	case thrift.TRUE, thrift.FALSE, thrift.I8:
@@ -211,8 +210,8 @@ func (w *thriftWalk) value(kind thrift.Type, depth int) error {
 	return fmt.Errorf("a value has the unknown type %d", kind)
 }
 
-// container passes over a list, set or map. Every element takes a byte at least, so the loop ends with the input
-// whatever the claimed size.
+// container skips a list, set or map. Every element takes at least one byte, so the loop ends with the input whatever the
+// claimed size.
 func (w *thriftWalk) container(kind thrift.Type, depth int) error {
 	if depth > maxNesting {
 		return fmt.Errorf("values are nested more than %d deep", maxNesting)
@@ -235,7 +234,7 @@ func (w *thriftWalk) container(kind thrift.Type, depth int) error {
 	return nil
 }
 
-// containerHead tells how many elements follow and of which types: each is 1 for lists and sets, 2 for maps.
+// containerHead returns how many elements follow, and of which types: one type for lists and sets, two for maps.
 type containerHead struct {
 	size  uint64
 	each  int

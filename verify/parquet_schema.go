@@ -15,9 +15,8 @@ type Table struct {
 	Columns []Column // leaf columns in file order; their number is pyarrow's FileMetaData.num_columns
 }
 
-// Column is a leaf column. Path joins the names of its groups and its own with dots, any bytes. Type is in plain
-// words, those of Arrow where there are some ("double", "string", "timestamp[us, UTC]"), the physical type where
-// the file gives no other meaning; whether values may be missing is no part of it.
+// Column is a leaf column. Path joins the names of its groups and its own with dots, any bytes. Type is Arrow's word where
+// there is one ("double", "string", "timestamp[us, UTC]"), else the physical type; nullability is not part of it.
 type Column struct {
 	Path string
 	Type string
@@ -30,8 +29,7 @@ const (
 	ColumnRetyped = "retyped"
 )
 
-// SchemaChange is a leaf column that two tables do not have alike. Old is "" for an added column, New for a
-// removed one.
+// SchemaChange is a leaf column in which two tables differ. Old is "" for an added column, New for a removed one.
 type SchemaChange struct {
 	Column string
 	Change string
@@ -39,8 +37,8 @@ type SchemaChange struct {
 	New    string
 }
 
-// SchemaChanges tells how the columns of old become those of new, sorted by column. The order of columns in the
-// file does not count. A nil table has no columns.
+// SchemaChanges returns what turns the columns of old into those of new, sorted by column. The order of columns in the
+// file does not matter. A nil table has no columns.
 func SchemaChanges(old, new *Table) []SchemaChange {
 	var changes []SchemaChange
 	a, b := old.sorted(), new.sorted()
@@ -62,8 +60,8 @@ func SchemaChanges(old, new *Table) []SchemaChange {
 	return changes
 }
 
-// sorted gives the columns by path. The format allows a path twice; then the types decide, so that equal tables
-// compare equal.
+// sorted returns the columns by path. The format allows a path twice; then the types decide, so that equal tables compare
+// equal.
 func (t *Table) sorted() []Column {
 	if t == nil {
 		return nil
@@ -73,7 +71,7 @@ func (t *Table) sorted() []Column {
 	})
 }
 
-// compareHeads compares the first paths of two lists of which one at least is not empty; an empty list comes last.
+// compareHeads compares the first paths of two lists, one of which may be empty and then comes last.
 func compareHeads(a, b []Column) int {
 	switch {
 	case len(a) == 0:

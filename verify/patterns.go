@@ -14,5 +14,5 @@ func NewPatterns(patterns []string) (*Patterns, error) {
 	return p, nil
 }
 
-// Match reports whether one of the patterns means a path, or a directory above it. No patterns match nothing.
+// Match reports whether a pattern matches a path or a directory above it. No patterns match nothing.
 func (p *Patterns) Match(path string) bool { return p != nil && p.of.match(path) }

@@ -10,11 +10,11 @@ import (
 	"path/filepath"
 )
 
-// NoRegistry is the sum of a registry that is not there.
+// NoRegistry is the sum of an absent registry.
 const NoRegistry = "none"
 
-// RegistrySum is the SHA-256 of registry.yaml in a USR root, by which writers know whether a dataset is up to date; "" if
-// it cannot be read.
+// RegistrySum is the SHA-256 of registry.yaml in a USR root, "" if it cannot be read. Writers use it to tell whether a
+// dataset is up to date.
 func RegistrySum(root string) string {
 	name := filepath.Join(root, "registry.yaml")
 	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() { // a fifo would wait for a writer

@@ -10,11 +10,11 @@ const (
 	journalSuffix      = "-journal"
 )
 
-// databaseSuffixes are how databases are named as a rule. What is beside others is known by the company that it keeps.
+// databaseSuffixes are the usual names of databases. A database of another name is known by the files beside it.
 var databaseSuffixes = []string{".sqlite", ".sqlite3", ".db", ".db3"}
 
-// Database gives the path of the database that a file belongs to, if its name is one that SQLite gives to files beside
-// a database; else the path itself.
+// Database returns the path of the database that a file stands beside, if SQLite names files like that; else the path
+// itself.
 func Database(path string) string {
 	for _, suffix := range []string{sharedMemorySuffix, logSuffix, journalSuffix} {
 		if of, ok := strings.CutSuffix(path, suffix); ok && of != "" && !strings.HasSuffix(of, "/") {
@@ -40,8 +40,8 @@ func NamedDatabase(path string) bool {
 	return false
 }
 
-// Classify gives the entries of a whole listing, in order of path, their classes. Beside a file X the files X-shm and an
-// empty X-wal are taken for SQLite's and hold nothing that is data.
+// Classify sets the classes of a whole listing, which is in order of path. Beside a file X, X-shm and an empty X-wal count
+// as SQLite's own and hold no data.
 func (c *Classifier) Classify(m Manifest) {
 	for i := range m {
 		m[i].Class = c.Class(m[i].Path)
@@ -51,7 +51,7 @@ func (c *Classifier) Classify(m Manifest) {
 	}
 }
 
-// volatile reports whether a file is one that SQLite makes for those who have a database open.
+// volatile reports whether SQLite makes the file for as long as a database is open.
 func (m Manifest) volatile(e *Entry) bool {
 	empty := e.Size == 0 && strings.HasSuffix(e.Path, logSuffix)
 	if e.Kind != File || !empty && !strings.HasSuffix(e.Path, sharedMemorySuffix) {
@@ -61,7 +61,7 @@ func (m Manifest) volatile(e *Entry) bool {
 	return db != nil && db != e && db.Kind == File
 }
 
-// Unit lists the paths that a database and what SQLite keeps beside it may have. They are of use only together.
+// Unit lists the paths that a database and SQLite's files beside it may have. They are useful only together.
 func Unit(database string) []string {
 	return []string{database, database + journalSuffix, database + logSuffix}
 }

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// entryOf turns a stat buffer into an entry; class and digest are not its to know.
+// entryOf turns a stat buffer into an entry without class and digest.
 func entryOf(path string, st *unix.Stat_t) Entry {
 	return Entry{
 		Path:  path,
@@ -42,7 +42,7 @@ func kindOf(mode uint32) Kind {
 	return Unknown
 }
 
-// uninterrupted repeats a system call that a signal broke off: network file systems do that.
+// uninterrupted repeats a system call that a signal interrupted, as happens on network file systems.
 func uninterrupted(call func() error) error {
 	for {
 		if err := call(); !errors.Is(err, unix.EINTR) {
@@ -51,7 +51,7 @@ func uninterrupted(call func() error) error {
 	}
 }
 
-// StatEntry tells one name as List would tell it, without following a symlink. The entry's path is the name given.
+// StatEntry returns the entry of one name, as List would, without following a symlink. Its path is the name given.
 func StatEntry(name string) (Entry, error) {
 	var st unix.Stat_t
 	if err := uninterrupted(func() error { return unix.Lstat(name, &st) }); err != nil {

@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -183,11 +182,6 @@ exec %[2]s "$@"`, condition, shellQuote(real), shellQuote(counter), times, shell
 func Counting(real, log string) string {
 	return fmt.Sprintf(`printf '%%s\n' "$(printf '%%s ' "$@" | tr '\n' ' ')" >> %s
 exec %s "$@"`, shellQuote(log), shellQuote(real))
-}
-
-// Slow is the script of a program that waits before its work.
-func Slow(real string, seconds float64) string {
-	return "sleep " + strconv.FormatFloat(seconds, 'f', -1, 64) + "\nexec " + shellQuote(real) + ` "$@"`
 }
 
 func globQuote(s string) string {
