@@ -9,8 +9,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// Add puts r at the end of the remotes. A name that is there already is an
-// *ExistsError, a remote that Load would refuse an *Error.
+// Add puts r at the end of the remotes. If the name is taken the error is an
+// *ExistsError; if Load would refuse the remote, an *Error.
 func (f *File) Add(r Remote) error {
 	if i := f.index(r.Name); i >= 0 {
 		return &ExistsError{Name: r.Name, Path: f.path, Line: f.entries[i].line}
@@ -23,7 +23,7 @@ func (f *File) Add(r Remote) error {
 	return f.edit(want, f.spliceIn(r), func() []byte { return f.encodeWith(r) })
 }
 
-// Remove takes the remote of this name out, with the comments inside it and
+// Remove removes the remote of this name, with the comments inside it and
 // those directly above it. An unknown name is an *UnknownError.
 func (f *File) Remove(name string) error {
 	i := f.index(name)
@@ -34,8 +34,8 @@ func (f *File) Remove(name string) error {
 	return f.edit(want, f.spliceOut(i), func() []byte { return f.encodeWithout(i) })
 }
 
-// Replace gives the remote of r's name the values of r: what is the same stays as it is written, comments and the order
-// of keys included. An unknown name is an *UnknownError.
+// Replace gives the remote of r's name the values of r. Lines that need no change, comments and the order of keys stay. An
+// unknown name is an *UnknownError.
 func (f *File) Replace(r Remote) error {
 	i := f.index(r.Name)
 	if i < 0 {
@@ -50,7 +50,7 @@ func (f *File) Replace(r Remote) error {
 	return f.edit(want, f.spliceOver(i, r), func() []byte { return f.encodeOver(i, r) })
 }
 
-// A Difference is a key whose value another remote of the same name would change; "" stands for none.
+// A Difference is a key in which two remotes of one name differ; "" means no value.
 type Difference struct{ Key, Old, New string }
 
 // Compare lists the keys in which two remotes differ.
@@ -64,7 +64,7 @@ func Compare(old, new Remote) (found []Difference) {
 	return found
 }
 
-// written is a value as a file would hold it, on one line.
+// written returns a value as a file would hold it, on one line.
 func written(k key, r Remote) string {
 	v := reflect.ValueOf(k.field(&r)).Elem()
 	if (v.Kind() == reflect.String || v.Kind() == reflect.Slice) && v.Len() == 0 {
@@ -89,9 +89,9 @@ func (f *File) Render(r Remote) string {
 	return text
 }
 
-// edit takes the spliced text, which leaves every other byte as it was; only
-// if that does not hold exactly the wanted remotes (flow style, aliases), the
-// text that the YAML library makes.
+// edit prefers the spliced text, which leaves every other byte as it was. Only
+// if that does not hold exactly the wanted remotes (flow style, aliases) it
+// takes the text that the YAML library makes.
 func (f *File) edit(want []Remote, spliced []byte, encoded func() []byte) error {
 	for _, attempt := range []func() []byte{func() []byte { return spliced }, encoded} {
 		text := attempt()
@@ -151,7 +151,7 @@ func endLine(text []byte) []byte {
 	return text
 }
 
-// cutEmpty takes the {} or null out that stands for no remotes.
+// cutEmpty removes the {} or null that stands for no remotes.
 func cutEmpty(text []byte, empty *yaml.Node) []byte {
 	lines := bytes.SplitAfter(text, []byte("\n"))
 	if empty.Line < 1 || empty.Line > len(lines) {
@@ -230,8 +230,8 @@ func (f *File) encodeWithout(index int) []byte {
 	return encode(root)
 }
 
-// encode returns nil for what cannot be written, such as an alias without its
-// anchor.
+// encode returns nil if something cannot be written, such as an alias without
+// its anchor.
 func encode(root *yaml.Node) (text []byte) {
 	defer func() {
 		if recover() != nil {
@@ -247,8 +247,8 @@ func encode(root *yaml.Node) (text []byte) {
 	return b.Bytes()
 }
 
-// spliceOver writes the values of r over those of the remote at index, line by line: keys that differ are replaced or cut,
-// new ones follow the last. nil where the remote is not written a key a line.
+// spliceOver writes the values of r over those of the remote at index, line by line: it replaces or cuts keys that differ
+// and appends new ones. It returns nil if the remote does not have one key per line.
 func (f *File) spliceOver(index int, r Remote) []byte {
 	mapping := f.mapping()
 	if mapping == nil || 2*index+1 >= len(mapping.Content) {
@@ -292,7 +292,7 @@ func (f *File) spliceOver(index int, r Remote) []byte {
 	return bytes.Join(slices.Concat(lines[:end], [][]byte{added}, lines[end:]), nil)
 }
 
-// lastLine is the line behind the value of the key at a line: it is indented further, or is an item of its list.
+// lastLine returns the line after the value of the key at a line. A value is indented further, or is an item of a list.
 func lastLine(lines [][]byte, from, column int) int {
 	to := from + 1
 	for next := to; next < len(lines); next++ {
@@ -318,7 +318,7 @@ func (r Remote) values() map[string]*yaml.Node {
 	return values
 }
 
-// keyLines are the lines of a key and its value.
+// keyLines returns the lines of a key and its value.
 func keyLines(name string, v *yaml.Node, column int, comment string) []byte {
 	mapping := &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{value(name), v}}
 	v.LineComment = comment

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// An Error says that the remotes file, or a remote in it, cannot be used: the
+// An Error means that the remotes file, or a remote in it, cannot be used: the
 // user's configuration is wrong, not the program or the network.
 type Error struct {
 	Path     string    // of the file; "" where no file is concerned
@@ -39,10 +39,10 @@ func (p Problem) String() string {
 	return b.String()
 }
 
-// maxShown keeps the message of a file that is something else altogether short.
+// maxShown keeps the message short for a file that is something else altogether.
 const maxShown = 20
 
-// Error names all problems: one on the same line, several on a line each.
+// Error names all problems: a single one on the same line, several on lines of their own.
 func (e *Error) Error() string {
 	head := "cannot " + e.doing + ": "
 	if len(e.Problems) == 1 {
@@ -60,11 +60,11 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap returns what the operating system said, if it did: a missing file is
-// fs.ErrNotExist.
+// Unwrap returns the operating system's error, if there was one: a missing file
+// is fs.ErrNotExist.
 func (e *Error) Unwrap() error { return e.err }
 
-// An UnknownError says that there is no remote, or no preset, of this name.
+// An UnknownError means that there is no remote, or no preset, of this name.
 type UnknownError struct {
 	What    string // "remote" or "preset"
 	Name    string
@@ -87,7 +87,7 @@ func (e *UnknownError) Error() string {
 	return fmt.Sprintf("cannot find %s %q: %s", e.What, e.Name, known)
 }
 
-// An ExistsError says that the file has a remote of this name already.
+// An ExistsError means that the file already has a remote of this name.
 type ExistsError struct {
 	Name, Path string
 	Line       int
@@ -99,7 +99,7 @@ func (e *ExistsError) Error() string {
 
 var plain = regexp.MustCompile(`^[\w./~@%+,=-]+$`)
 
-// shown is s as it may be printed: quoted and escaped unless it is harmless.
+// shown returns s safe to print: quoted and escaped unless it is harmless.
 func shown(s string) string {
 	if plain.MatchString(s) {
 		return s

@@ -90,7 +90,7 @@ func isName(s string) (string, string) {
 	return s, ""
 }
 
-// isHost takes a literal IPv6 address too.
+// isHost accepts a literal IPv6 address too.
 func isHost(s string) (string, string) {
 	if a, err := netip.ParseAddr(s); err == nil && a.Is6() && a.Zone() == "" {
 		return s, ""
@@ -98,8 +98,8 @@ func isHost(s string) (string, string) {
 	return isName(s)
 }
 
-// isDirectory takes the directories that are handed to a remote shell and to
-// rsync: what either could expand is refused rather than quoted.
+// isDirectory checks directories that a remote shell and rsync will see: what
+// either could expand is refused rather than quoted.
 func isDirectory(s string) (string, string) {
 	switch {
 	case !path.IsAbs(s):
@@ -189,7 +189,7 @@ func Duration(s string) (time.Duration, bool) {
 
 const day = 24 * time.Hour
 
-// durationText is 5m rather than 5m0s, and 30d rather than 720h0m0s, as people write it.
+// durationText writes a duration as people do: 5m rather than 5m0s, 30d rather than 720h0m0s.
 func durationText(d time.Duration) string {
 	if d > day && d%day == 0 {
 		return strconv.FormatInt(int64(d/day), 10) + "d"

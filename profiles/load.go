@@ -22,7 +22,7 @@ type File struct {
 type entry struct {
 	remote Remote
 	line   int
-	null   []Problem // required keys that are null: it loads, but is of no use
+	null   []Problem // required keys that are null: the remote loads, but cannot be used
 }
 
 // maxSize is far beyond any remotes file.
@@ -42,8 +42,8 @@ func Load(path string) (*File, error) {
 	return &File{path: path, text: text, onDisk: text, entries: entries}, nil
 }
 
-// Edit is Load for a caller that is going to add to the file: a missing one is
-// taken for an empty one, which Save will create.
+// Edit is Load for a caller that adds to the file: a missing file counts as an
+// empty one, which Save will create.
 func Edit(path string) (*File, error) {
 	f, err := Load(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -14,8 +14,8 @@ func Nearest(name string, known []string) string {
 	return best
 }
 
-// near tells a slip of the finger, or a longer word for the same thing
-// ("hostname", "username"), from another word.
+// near reports whether a word is a slip of the finger, or a longer word for the
+// same thing ("hostname", "username").
 func near(a, b string, distance int) bool {
 	if min(len(a), len(b)) >= 4 && (strings.HasPrefix(a, b) || strings.HasPrefix(b, a)) {
 		return true

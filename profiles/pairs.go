@@ -13,8 +13,8 @@ type pair struct {
 	value *yaml.Node
 }
 
-// pairs returns the pairs of a mapping and reports keys that are there twice
-// and keys that are no text.
+// pairs returns the pairs of a mapping and reports keys that occur twice or are
+// not text.
 func (p *parser) pairs(mapping *yaml.Node, prefix string) []pair {
 	var pairs []pair
 	for i := 0; i+1 < len(mapping.Content); i += 2 {
@@ -40,12 +40,12 @@ func find(pairs []pair, name string) *pair {
 	return &pairs[i]
 }
 
-// mergeKey takes over the keys of another mapping, which the earlier tool's
-// parser allowed.
+// mergeKey includes the keys of another mapping, as the earlier tool's parser
+// allowed.
 const mergeKey = "<<"
 
-// merged is pairs with merge keys resolved: what is written out counts first,
-// then the mappings in their order.
+// merged is pairs with merge keys resolved: written keys win, then the mappings
+// in their order.
 func (p *parser) merged(mapping *yaml.Node, prefix string) []pair {
 	return p.merge(mapping, prefix, map[*yaml.Node]bool{})
 }

@@ -30,7 +30,7 @@ func parseYAML(text []byte) (*yaml.Node, *Problem) {
 	return nil, &Problem{Line: line, What: "is not YAML: " + what}
 }
 
-// checkText tells other files apart from text that is merely wrong.
+// checkText recognizes files that are not text at all.
 func checkText(text []byte) *Problem {
 	line := 1
 	for i := 0; i < len(text); {
@@ -50,8 +50,8 @@ func checkText(text []byte) *Problem {
 
 var errTwo = errors.New("more than one document")
 
-// decode also turns a panic of the YAML library into an error: the file is the
-// user's, and may be anything.
+// decode turns a panic of the YAML library into an error: the file is the
+// user's, and may hold anything.
 func decode(text []byte) (root *yaml.Node, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -87,9 +87,9 @@ func splitLine(message string) (line int, what string) {
 // maxSearched bounds the work of mistakenLine, which parses once a line.
 const maxSearched = 500
 
-// mistakenLine finds the line after which text is no longer YAML, whatever
-// follows; the library's own line is often that of the construct around it.
-// It returns 0 where looking would take long.
+// mistakenLine finds the first line with which text is no longer YAML. The
+// library often names the line of the construct around it. It returns 0 if
+// the search would take long.
 func mistakenLine(text []byte) int {
 	lines := bytes.SplitAfter(text, []byte("\n"))
 	if len(lines) > maxSearched || len(text) > 100*maxSearched {
@@ -115,7 +115,7 @@ func target(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// kindOf says in the user's words what a node is.
+// kindOf returns the user's word for the kind of a node.
 func kindOf(n *yaml.Node) string {
 	switch {
 	case n.Kind == yaml.MappingNode:

@@ -9,7 +9,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// A Preset is what is known about a site: where a new remote starts from.
+// A Preset is what is known about a site. A new remote starts from it.
 type Preset struct {
 	Name         string   `yaml:"name"`
 	Title        string   `yaml:"title"`
@@ -47,9 +47,8 @@ func FindPreset(name string) (Preset, error) {
 	return Preset{}, &UnknownError{What: "preset", Name: name, Known: known, Nearest: Nearest(name, known)}
 }
 
-// Remote returns a remote to be completed: named as the preset, with its host,
-// or with its transfer node as the host. Ask for that only where there is a
-// TransferNode: without one the host stays what it is.
+// Remote returns a remote to be completed, with the name and the host of the
+// preset, or with its transfer node as the host if it has one.
 func (p Preset) Remote(transferNode bool) Remote {
 	r := Default(p.Name)
 	r.Host, r.Rebuildable = p.Host, slices.Clone(p.Rebuildable)

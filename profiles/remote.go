@@ -36,8 +36,8 @@ type Remote struct {
 	Streams       int
 	// KeepGenerations is the number of earlier generations kept on each side.
 	KeepGenerations int
-	MaxFiles        int           // more entries in one dataset are taken for a fault of the far side
-	KeepUnique      time.Duration // how long an earlier generation's files are kept that exist nowhere else
+	MaxFiles        int           // a dataset with more entries counts as a fault of the far side
+	KeepUnique      time.Duration // how long files of earlier generations that exist nowhere else are kept
 	LockTimeout     time.Duration
 	ControlPersist  time.Duration // 0: the connection is closed at the end
 	Ignore          []string
@@ -82,7 +82,7 @@ func (r Remote) wrong(key, what string) error {
 	return &Error{doing: "use remote " + shown(r.Name), Problems: []Problem{{Key: key, What: what}}}
 }
 
-// file is expand for what ssh reads. It would wait for the writer of a fifo; what is not there it says itself.
+// file is expand for a file that ssh reads. ssh would wait for ever on a fifo; it reports a missing file itself.
 func (r Remote) file(key, path string, getenv func(string) string) (string, error) {
 	path, err := r.expand(key, path, getenv)
 	if err != nil {
@@ -102,7 +102,7 @@ func (r Remote) expand(key, path string, getenv func(string) string) (string, er
 	return expanded, nil
 }
 
-// expandHome is not ok if path begins with "~/" and there is no HOME.
+// expandHome returns false if path begins with "~/" and there is no HOME.
 func expandHome(path string, getenv func(string) string) (string, bool) {
 	rest, below := strings.CutPrefix(path, "~/")
 	if !below {

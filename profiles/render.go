@@ -9,14 +9,14 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// Check says what is wrong with a remote that did not come from a file, as
-// Load would: an *Error with every mistake.
+// Check checks a remote that did not come from a file as Load would. It returns
+// an *Error with every mistake.
 func (r Remote) Check() error {
 	_, err := r.checked()
 	return err
 }
 
-// checked returns r as a file would give it back.
+// checked returns r as it would come back from a file.
 func (r Remote) checked() (Remote, error) {
 	entries, problems := parse([]byte("remotes:\n" + r.block(2, 2)))
 	if len(problems) > 0 {
@@ -46,7 +46,7 @@ func (r Remote) block(indent, step int) string {
 	return lines.String()
 }
 
-// node holds type, host, user and base_dir where there are any, and what
+// node holds type, host, user and base_dir if they are set, and everything that
 // differs from the defaults.
 func (r Remote) node() *yaml.Node {
 	standard := Default(r.Name)
@@ -71,7 +71,7 @@ func same(a, b reflect.Value) bool {
 	return reflect.DeepEqual(a.Interface(), b.Interface())
 }
 
-// value is the node of a text, a number, a truth value, a duration or a list.
+// value makes the node of a text, a number, a boolean, a duration or a list.
 func value(v any) *yaml.Node {
 	if d, ok := v.(time.Duration); ok {
 		v = durationText(d)

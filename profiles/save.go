@@ -11,9 +11,9 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// Save writes the file in one step, with mode 0600; a symlink stays one and
-// what it names is written. A file that somebody else changed since it was
-// loaded is left alone: *Error. Other failures come from the file system.
+// Save writes the file in one step, with mode 0600. It writes through a symlink.
+// If somebody else changed the file since it was loaded, it leaves the file
+// alone and returns an *Error. Other errors come from the file system.
 func (f *File) Save() error {
 	place, err := realPlace(f.path)
 	if err != nil {
@@ -32,7 +32,7 @@ func (f *File) Save() error {
 	return nil
 }
 
-// replace tightens the mode of an existing file too, which renameio.WriteFile
+// replace also tightens the mode of an existing file, which renameio.WriteFile
 // would keep.
 func replace(place string, text []byte) error {
 	pending, err := renameio.NewPendingFile(place,
@@ -51,7 +51,7 @@ func (f *File) cannotWrite(err error) error {
 	return fmt.Errorf("cannot write remotes file %s: %w", shown(f.path), err)
 }
 
-// unchanged also refuses a place that is no regular file, such as a pipe.
+// unchanged also fails if place is not a regular file, such as a pipe.
 func (f *File) unchanged(place string) error {
 	now, err := current(place)
 	switch {
@@ -67,7 +67,7 @@ func (f *File) unchanged(place string) error {
 
 var errIrregular = errors.New("not a regular file")
 
-// current returns what is at place now, nil if nothing is.
+// current returns what place holds now, nil if nothing is there.
 func current(place string) ([]byte, error) {
 	info, err := os.Lstat(place)
 	switch {

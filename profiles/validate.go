@@ -88,8 +88,8 @@ func (p *parser) remote(entryOf pair) {
 	p.entries = append(p.entries, e)
 }
 
-// required misses what the type needs. A required key that is there but null
-// does not make the file wrong: the earlier tool's files may have it.
+// required reports missing keys that the type needs. A required key that is null
+// does not make the file wrong: the earlier tool's files may have that.
 func (p *parser) required(e *entry, pairs []pair, prefix string) {
 	required := []string{"host", "base_dir"}
 	if e.remote.Type == Local {
@@ -179,7 +179,7 @@ func (p *parser) number(field *int, k key, pair pair, name string) {
 	}
 }
 
-// truth takes the yes/no/on/off of YAML 1.1 as well: the earlier tool's parser
+// truth also accepts the yes/no/on/off of YAML 1.1, as the earlier tool's parser
 // did.
 func (p *parser) truth(field *bool, pair pair, name string) {
 	n := pair.value
@@ -216,7 +216,7 @@ func isNumber(n *yaml.Node) bool {
 	return n.Kind == yaml.ScalarNode && (n.ShortTag() == "!!int" || n.ShortTag() == "!!float")
 }
 
-// quoteIt says what to do about a text that YAML takes for something else.
+// quoteIt is the advice for a text that YAML takes for something else.
 func quoteIt(n *yaml.Node) string {
 	if n.Kind == yaml.ScalarNode && !isNull(n) {
 		return ", to be written in quotes"
