@@ -9,20 +9,20 @@ import (
 // way is one way to connect.
 type way struct {
 	socket string        // of the master
-	reuse  bool          // the master is there already: never connect, never ask
-	keep   time.Duration // a new master outlives the command by this
+	reuse  bool          // the master exists: never connect, never ask
+	keep   time.Duration // how long a new master outlives the command
 	proved bool          // it has answered in this command
 }
 
-// riderArgs make ssh ride on the master behind a socket, and fail where it would have to connect: a new connection
-// could mean another question to the user. "ProxyCommand=false" is what makes it fail.
+// riderArgs make ssh ride on the master behind a socket. "ProxyCommand=false" makes it fail instead of connecting: a new
+// connection could ask the user again.
 func (t Target) riderArgs(socket string) []string {
 	args := []string{"-S", escapeSocket(socket), "-o", "ControlMaster=no", "-o", "ProxyCommand=false", "-o", "BatchMode=yes"}
 	return append(args, t.commonArgs()...)
 }
 
-// masterArgs make ssh the master behind a socket. ssh takes the first value of an option, so what the connection
-// sharing needs comes first, then what the user gave, then our defaults.
+// masterArgs make ssh the master behind a socket. ssh takes the first value of an option, so what connection sharing needs
+// comes first, then the user's options, then our defaults.
 func (t Target) masterArgs(w way, ask bool) []string {
 	keep := "no"
 	if w.keep > 0 {
@@ -37,7 +37,7 @@ func (t Target) masterArgs(w way, ask bool) []string {
 	return append(args, "-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4")
 }
 
-// commonArgs: no terminal, nothing forwarded, no command of the user's configuration in place of ours.
+// commonArgs ask for no terminal, no forwarding, and no command from the user's configuration in place of ours.
 func (t Target) commonArgs() []string {
 	args := []string{"-T", "-x", "-a", "-o", "RemoteCommand=none", "-o", "ClearAllForwardings=yes"}
 	if t.ConfigFile != "" {
@@ -64,7 +64,7 @@ func (t Target) placeArgs() []string {
 	return args
 }
 
-// questionArgs ask ssh itself (-G) what its configuration comes to.
+// questionArgs ask ssh (-G) for its effective configuration.
 func (t Target) questionArgs() []string {
 	args := []string{"-G"}
 	if t.ConfigFile != "" {
@@ -73,7 +73,7 @@ func (t Target) questionArgs() []string {
 	return append(append(args, t.placeArgs()...), "--", t.Host)
 }
 
-// LoginArgs is the command line by which a person logs in at the same place.
+// LoginArgs returns the command line with which a person logs in to the same host.
 func (t Target) LoginArgs(options ...string) []string {
 	args := append([]string{"ssh"}, options...)
 	if t.ConfigFile != "" {

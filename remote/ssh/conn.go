@@ -28,10 +28,10 @@ type Target struct {
 	ControlPersist time.Duration // how long the connection is kept after the command; 0: it ends with it
 	RsyncPath      string
 	BaseDir        string
-	MaxFiles       int // a listing of more is taken for a fault of the host; 0: no bound
+	MaxFiles       int // a longer listing counts as a fault of the host; 0: no bound
 }
 
-// Bulk is the transfer host as a target of its own; other says that there is one.
+// Bulk returns the transfer host as a target of its own; other reports whether there is one.
 func (t Target) Bulk() (bulk Target, other bool) {
 	other = t.TransferHost != "" && t.TransferHost != t.Host
 	if other {
@@ -42,7 +42,7 @@ func (t Target) Bulk() (bulk Target, other bool) {
 	return t, other
 }
 
-// Endpoint is how rsync reaches the target, but for the connection.
+// Endpoint is how rsync reaches the target, without the connection.
 func (t Target) Endpoint() remote.Endpoint {
 	host := t.Host
 	if strings.Contains(host, ":") {
@@ -54,12 +54,12 @@ func (t Target) Endpoint() remote.Endpoint {
 	return remote.Endpoint{Host: host, RsyncPath: t.RsyncPath}
 }
 
-// Options say how a command uses a connection.
+// Options control how a command uses a connection.
 type Options struct {
 	Interactive bool           // a person is at the terminal and can be asked by ssh itself
-	Stderr      io.Writer      // gets what ssh says while it asks, with Interactive; nil: nothing
-	Command     func([]string) // gets every ssh command line before it runs; nil: nobody
-	Env         []string       // environment of ssh, XDG_RUNTIME_DIR and PATH among it; nil: that of this process
+	Stderr      io.Writer      // with Interactive, shows what ssh says while it asks; may be nil
+	Command     func([]string) // sees every ssh command line before it runs; may be nil
+	Env         []string       // environment of ssh, with XDG_RUNTIME_DIR and PATH; nil: that of this process
 }
 
 // Conn is the one connection of a command to a host: one authentication, one Line at a time, and a socket that rsync's
@@ -68,9 +68,9 @@ type Conn struct {
 	target    Target
 	o         Options
 	ssh       string   // path of the program
-	hostname  string   // what ssh's configuration makes of the host's name
+	hostname  string   // the host's name in ssh's effective configuration
 	ciphers   string   // of a new master; "" leaves them to ssh
-	overrides []string // options against what the user's configuration says that no conversation could be held with
+	overrides []string // options that undo settings of the user with which no conversation is possible
 	dir       string   // private directory of sockets, "" until it is needed
 	count     atomic.Int64
 
@@ -105,8 +105,8 @@ func bareConn(t Target, o Options) (*Conn, error) {
 	return &Conn{target: t, o: o, ssh: ssh}, nil
 }
 
-// Advance starts the next way of connecting, with a command for the host and the first that it is to read; io.EOF if
-// there is no way left.
+// Advance starts the next way of connecting, with a command for the host and its first input. It returns io.EOF if no way
+// is left.
 func (c *Conn) Advance(command string, first []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -126,50 +126,50 @@ func (c *Conn) Advance(command string, first []byte) error {
 		return err
 	}
 	c.line = l
-	// Where ssh has failed already the write fails as well; reading will tell why.
+	// If ssh has already failed the write fails too; reading will show why.
 	l.Write(first)
 	return nil
 }
 
-// ErrClosed is what a connection gives after Close.
+// ErrClosed is the error of a connection after Close.
 var ErrClosed = errors.New("the connection is closed")
 
-// Current is the line of the way that was started last; nil before Advance.
+// Current returns the line that was started last; nil before Advance.
 func (c *Conn) Current() *Line {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.line
 }
 
-// Hostname is what ssh's configuration makes of the host's name: all aliases of a host have the same.
+// Hostname returns the host's name in ssh's effective configuration: the same for all aliases of a host.
 func (c *Conn) Hostname() string { return c.hostname }
 
-// Target is what was asked for.
+// Target returns what was asked for.
 func (c *Conn) Target() Target { return c.target }
 
-// Executions is how many ssh processes this command has started, those that callers report by Count included.
+// Executions returns how many ssh processes this command has started, including those reported with Count.
 func (c *Conn) Executions() int { return int(c.count.Load()) }
 
 // Count records that rsync started an ssh of its own.
 func (c *Conn) Count() { c.count.Add(1) }
 
-// Reused says that no authentication was needed: the connection rides on a master that was there.
+// Reused reports whether the connection rides on an existing master, without an authentication of its own.
 func (c *Conn) Reused() bool {
 	l := c.Current()
 	return l != nil && l.way.reuse
 }
 
-// Master is the socket that the connection rides on, and says whether usr keeps it.
+// Master returns the socket that the connection rides on, and whether usr keeps it.
 func (c *Conn) Master() (socket string, kept bool) {
 	socket = c.Current().way.socket
 	ours, _ := c.target.keptSocket(c.env("XDG_RUNTIME_DIR"))
 	return socket, socket == ours
 }
 
-// Said is the last of what ssh wrote on stderr.
+// Said returns the end of what ssh wrote on stderr.
 func (c *Conn) Said() string { return c.Current().said.String() }
 
-// Endpoint is how rsync reaches the host, over the line that was started last.
+// Endpoint returns how rsync reaches the host, over the line that was started last.
 func (c *Conn) Endpoint() remote.Endpoint {
 	e := c.target.Endpoint()
 	if l := c.Current(); l != nil {
@@ -178,8 +178,7 @@ func (c *Conn) Endpoint() remote.Endpoint {
 	return e
 }
 
-// Close has end finish the conversation, if there is one, and removes what the connection has made; a master that is
-// kept stays.
+// Close lets end finish the conversation, if there is one, and removes what the connection has made. A kept master stays.
 func (c *Conn) Close(end func(*Line)) error {
 	c.mu.Lock()
 	closed := c.closed

@@ -17,17 +17,17 @@ import (
 	"github.com/dnadesign-maintainers/usr/remote"
 )
 
-// helloTimeout is how long a host may take to answer where nobody is asked anything; reuseTimeout the same for a
-// master that may be the relic of a dead network.
+// helloTimeout is how long a host may take to answer if nobody is asked anything; reuseTimeout is the same for a master,
+// which may be left over from a dead network.
 const (
 	helloTimeout = 90 * time.Second
 	reuseTimeout = 10 * time.Second
 )
 
-// Line is one running ssh whose standard input and output are the conversation. The pipes are our own, so that
-// they have deadlines and that a kept master, which may hold their other ends open, is not waited for.
+// Line is one running ssh whose standard input and output are the conversation. The pipes are our own: they have
+// deadlines, and nothing waits for a kept master that holds their other ends open.
 type Line struct {
-	// Out is what the host says.
+	// Out is the host's output.
 	Out *bufio.Reader
 
 	name, host string // for errors
@@ -64,8 +64,8 @@ func (c *Conn) start(w way, command string) (*Line, error) {
 	return l, nil
 }
 
-// command builds an ssh process that Ctrl-C does not reach: the engine decides what is interrupted when. One that
-// may ask must stay in our process group to be allowed to read the terminal, and so ignores the signal instead.
+// command builds an ssh process that Ctrl-C does not reach: the engine decides what is interrupted when. An ssh that may
+// ask must stay in our process group to read the terminal, so it ignores the signal instead.
 func (c *Conn) command(args []string, ask bool) *exec.Cmd {
 	argv := append([]string{c.ssh}, args...)
 	c.count.Add(1)
@@ -110,10 +110,10 @@ func (l *Line) run() error {
 	return nil
 }
 
-// mostSaid is how much ssh and the host may say on stderr before the line is given up.
+// mostSaid is how much ssh and the host may write on stderr before the line is given up.
 const mostSaid = 64 << 20
 
-// wait reaps ssh. What it last said is read before done is closed, for at most a moment.
+// wait reaps ssh. It reads the last of its stderr before it closes done, for at most a moment.
 func (l *Line) wait(stderr *os.File) {
 	read := make(chan struct{})
 	go func() {
@@ -166,13 +166,13 @@ func (r listener) Read(b []byte) (int, error) {
 	return r.l.raw.Read(b)
 }
 
-// Reused says that the line rides on a master that was there.
+// Reused reports whether the line rides on an existing master.
 func (l *Line) Reused() bool { return l.way.reuse }
 
 // Done is closed when ssh has ended.
 func (l *Line) Done() <-chan struct{} { return l.done }
 
-// Await gives the host the time that it may take for its first words; where a person is asked, that is any.
+// Await sets the deadline for the host's first words. There is none if a person is asked.
 func (l *Line) Await() {
 	switch {
 	case l.way.reuse && !l.way.proved:
@@ -182,14 +182,14 @@ func (l *Line) Await() {
 	}
 }
 
-// Answered ends the time that Await gives, and what a person is shown of ssh's own words.
+// Answered ends the deadline of Await, and stops showing ssh's own words to a person.
 func (l *Line) Answered() {
 	l.raw.SetReadDeadline(time.Time{})
 	l.said.hush()
 }
 
-// Kill ends ssh at once and unblocks whoever reads or writes. SIGTERM first: it lets ssh restore a terminal that
-// it is asking on, and remove its socket.
+// Kill ends ssh at once and unblocks readers and writers. SIGTERM comes first: it lets ssh restore the terminal that it
+// asks on, and remove its socket.
 func (l *Line) Kill() {
 	l.cmd.Process.Signal(syscall.SIGTERM)
 	l.killed.Store(true)
@@ -199,7 +199,7 @@ func (l *Line) Kill() {
 	go l.reap(2 * time.Second)
 }
 
-// reap waits for ssh to end by itself for a time, and makes it end then.
+// reap waits for ssh to end by itself for a while, then ends it.
 func (l *Line) reap(patience time.Duration) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 		select {
@@ -220,7 +220,7 @@ func (l *Line) Close(patience time.Duration) {
 	l.raw.Close()
 }
 
-// Failure says why the conversation ended, after ssh has had a moment to say it itself.
+// Failure returns why the conversation ended, after ssh has had a moment to say so.
 func (l *Line) Failure(otherwise remote.Reason) *remote.ConnectError {
 	select {
 	case <-l.done:
@@ -237,7 +237,7 @@ func (l *Line) Failure(otherwise remote.Reason) *remote.ConnectError {
 	return e
 }
 
-// output runs ssh for what it prints, which is for -G alone.
+// output runs ssh and returns what it prints; for -G alone.
 func (c *Conn) output(ctx context.Context, args []string) (string, error) {
 	cmd := c.command(args, false)
 	var out strings.Builder
@@ -255,7 +255,7 @@ func (c *Conn) output(ctx context.Context, args []string) (string, error) {
 	return out.String(), nil
 }
 
-// runFor runs an ssh that answers at once and reaches no network, to its end or that of the context.
+// runFor runs an ssh that answers at once without the network, until it ends or the context does.
 func runFor(ctx context.Context, cmd *exec.Cmd, said *tail) error {
 	cmd.Stderr, cmd.WaitDelay = said, time.Second
 	if err := cmd.Start(); err != nil {
@@ -295,15 +295,15 @@ func (t *tail) String() string {
 	return string(t.kept)
 }
 
-// hush ends what a person is shown: the host has answered.
+// hush stops showing anything to a person: the host has answered.
 func (t *tail) hush() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.also = nil
 }
 
-// asides shows a person what belongs to a question, line by line. That ssh failed, and why, the error says that
-// it becomes; what comes after such a line explains it at length.
+// asides shows a person what belongs to a question, line by line. It leaves out that ssh failed and the explanations that
+// follow: the error says that.
 type asides struct {
 	w    io.Writer
 	part string

@@ -9,8 +9,8 @@ import (
 // running are the lines whose ssh has not ended.
 var running stdsync.Map // *Line to nothing
 
-// Abandon ends every ssh of a conversation, for a program that is about to end where it stands: it would stay behind in
-// its process group. A master that is kept is another process by then, and stays.
+// Abandon ends every ssh of a conversation when the program is about to end at once: they would stay behind in process
+// groups of their own. A kept master is another process by then, and stays.
 func Abandon() {
 	signal := func(s syscall.Signal) {
 		running.Range(func(l, _ any) bool {

@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// Sharing says whether a connection is there that a command would reuse.
+// Sharing describes the connection that a command would reuse, if there is one.
 type Sharing struct {
 	Socket string    // of the live one; else where a kept one would be
 	Live   bool      // the host has answered over it just now
 	Ours   bool      // kept by an earlier command, not the master of the user's own ssh configuration
 	Since  time.Time // when the live one was opened
-	Dead   []string  // sockets that are there with nobody, or nothing but a broken line, behind them
+	Dead   []string  // sockets with nobody behind them, or only a broken line
 }
 
 // Check looks for a connection that can be reused, and tries it, without making one: the user's own master first,
@@ -29,8 +29,8 @@ func Check(ctx context.Context, t Target, o Options) (Sharing, error) {
 	return c.check(ctx)
 }
 
-// Renew prepares a connection that outlives this program by a time after its last use. Where a live one is there it says
-// so, and there is no Conn.
+// Renew prepares a connection that outlives its last use by the given time. If there is a live one, it returns that and no
+// Conn.
 func Renew(ctx context.Context, t Target, o Options, d time.Duration) (*Conn, Sharing, error) {
 	t.ControlPersist = d
 	c, err := bareConn(t, o)
@@ -48,7 +48,7 @@ func Renew(ctx context.Context, t Target, o Options, d time.Duration) (*Conn, Sh
 	return c, s, nil
 }
 
-// Opened is what Renew's sharing is once its connection stands.
+// Opened returns the Sharing of a connection that Renew prepared and that is now open.
 func (s Sharing) Opened() Sharing {
 	s.Live, s.Ours, s.Since = true, true, opening(s.Socket)
 	return s
@@ -70,7 +70,7 @@ func Stop(ctx context.Context, t Target, o Options) (stopped bool, err error) {
 	}
 	stopped = alive(socket)
 	if stopped {
-		_ = c.control(ctx, socket, "exit") // what it leaves, stop removes
+		_ = c.control(ctx, socket, "exit") // stop removes what is left
 	}
 	return stopped, c.stop(ctx, socket)
 }
@@ -101,7 +101,7 @@ func (c *Conn) check(ctx context.Context) (Sharing, error) {
 	return s, nil
 }
 
-// opening is when a master made its socket.
+// opening returns when a master made its socket.
 func opening(socket string) time.Time {
 	fi, err := os.Lstat(socket)
 	if err != nil {
@@ -110,7 +110,7 @@ func opening(socket string) time.Time {
 	return fi.ModTime()
 }
 
-// answers asks the host something over a master: that the master runs does not prove that the line works.
+// answers asks the host something over a master: a running master does not prove that the line works.
 func (c *Conn) answers(ctx context.Context, socket string) bool {
 	ctx, cancel := context.WithTimeout(ctx, reuseTimeout)
 	defer cancel()
@@ -122,14 +122,14 @@ func (c *Conn) answers(ctx context.Context, socket string) bool {
 	return err == nil && strings.Contains(out.String(), token)
 }
 
-// control has a master do something; it does not need the network.
+// control tells a master to do something, without the network.
 func (c *Conn) control(ctx context.Context, socket, what string) error {
 	args := append([]string{"-O", what}, c.riderArgs(socket)...)
 	return runFor(ctx, c.command(append(args, "--", c.target.Host), false), &tail{})
 }
 
-// stop makes a master of ours take no further sessions, those that it has go on, and removes its socket, that of a
-// dead one as well: ssh would not replace it.
+// stop makes a master of ours refuse further sessions, while those that it has go on, and removes its socket. It removes a
+// dead master's socket too: ssh would not replace it.
 func (c *Conn) stop(ctx context.Context, socket string) error {
 	if alive(socket) {
 		_ = c.control(ctx, socket, "stop")

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// sweepAge is how long a directory of a control socket is let be: its connection may still be asking a person.
+// sweepAge is how old a directory of a control socket must be: a younger one may still be asking a person.
 const sweepAge = time.Hour
 
-// sweep removes directories of private control sockets below base whose run was killed before it could: ours, old,
-// and with nobody listening.
+// sweep removes directories of private control sockets that killed runs left below base: ours, old, and with nobody
+// listening.
 func sweep(base string, now time.Time) {
 	dirs, _ := filepath.Glob(filepath.Join(base, "usr-[0-9]*"))
 	for _, dir := range dirs {

@@ -19,10 +19,10 @@ import (
 	"github.com/dnadesign-maintainers/usr/remote"
 )
 
-// longestSocket is what every system takes as a socket's path, 17 bytes less that ssh appends while it makes one.
+// longestSocket is the longest socket path that every system accepts, less 17 bytes that ssh appends while it makes one.
 const longestSocket = 86
 
-// findWays lists how to connect, in the order to be tried: the user's own master, one that we kept, a new one.
+// findWays lists the ways to connect in the order to try them: the user's own master, one that we kept, a new one.
 func (c *Conn) findWays(ctx context.Context) ([]way, error) {
 	user, err := c.readConfiguration(ctx)
 	if err != nil {
@@ -48,8 +48,8 @@ func (c *Conn) findWays(ctx context.Context) ([]way, error) {
 	return append(ways, last), nil
 }
 
-// readConfiguration asks ssh what its configuration comes to: where the user's control socket is, "" for nowhere, for
-// c.hostname what an alias means, and for c.ciphers what a new master is to be told.
+// readConfiguration asks ssh for its effective configuration. It returns the user's control socket, "" if there is none,
+// and sets c.hostname and c.ciphers.
 func (c *Conn) readConfiguration(ctx context.Context) (socket string, err error) {
 	out, err := c.output(ctx, append(c.target.questionArgs(), "true")) // with a command, for ForkAfterAuthentication insists on one
 	if err != nil {
@@ -74,8 +74,8 @@ func (c *Conn) readConfiguration(ctx context.Context) (socket string, err error)
 	return socket, nil
 }
 
-// override sets an option of the user's configuration anew. ssh has some of them only since 8.7, so none is passed that it
-// does not speak of itself.
+// override replaces an option of the user's configuration. Some exist only since ssh 8.7, so it passes only those that ssh
+// itself lists.
 func (c *Conn) override(name, value, want string) {
 	if option := name + "=" + want; value != want && !slices.Contains(c.overrides, option) {
 		c.overrides = append(c.overrides, "-o", option)
@@ -86,9 +86,9 @@ func (c *Conn) riderArgs(socket string) []string {
 	return append(slices.Clone(c.overrides), c.target.riderArgs(socket)...)
 }
 
-// keptSocket is where a master of ours lives that outlives its command: one place for each way of reaching a host.
-// The directory must be ours alone, for who can connect to the socket is on the host: with an error the path must not
-// be used. One that is not there yet is fs.ErrNotExist, unless a connection is to be kept.
+// keptSocket returns where a master that outlives its command has its socket: one place for each way of reaching a host.
+// The directory must be ours alone, because whoever can connect to the socket is on the host. On an error the path must
+// not be used. A missing directory is fs.ErrNotExist, unless a connection is to be kept.
 func (t Target) keptSocket(runtime string) (string, error) {
 	dir := filepath.Join("/tmp", "usr-"+strconv.Itoa(os.Getuid()))
 	if runtime != "" && len(runtime) < longestSocket-24 {
@@ -115,7 +115,7 @@ func ownDirectory(dir string, create bool) error {
 	return nil
 }
 
-// alive says that somebody listens on the socket.
+// alive reports whether somebody listens on the socket.
 func alive(socket string) bool {
 	if socket == "" {
 		return false
@@ -128,8 +128,8 @@ func alive(socket string) bool {
 	return true
 }
 
-// prepare gives a private master its place and clears a dead kept one out of the way: ssh would not replace it. One
-// that is alive and yet of no use to us (too many sessions) may be of use to others, and is let be.
+// prepare makes a place for a private master, and removes a dead kept one, which ssh would not replace. A live one that is
+// of no use to us (too many sessions) may be of use to others and stays.
 func (c *Conn) prepare(w *way) error {
 	if w.keep > 0 && alive(w.socket) {
 		*w = way{}
@@ -148,7 +148,7 @@ func (c *Conn) prepare(w *way) error {
 	return nil
 }
 
-// Retire makes room for a new master where one that was kept does not answer any more. The user's own is let be.
+// Retire makes room for a new master if a kept one does not answer any more. The user's own stays.
 func (c *Conn) Retire(ctx context.Context) {
 	socket := c.Current().way.socket
 	if kept, err := c.target.keptSocket(c.env("XDG_RUNTIME_DIR")); err == nil && kept == socket {
@@ -175,7 +175,7 @@ func (c *Conn) makeDir() error {
 	return errors.New("cannot make a place for the control socket: the path would be too long")
 }
 
-// env looks up a variable in the environment that the children get.
+// env returns a variable of the environment that the children get.
 func (c *Conn) env(name string) string { return lookup(c.o.Env, name) }
 
 func lookup(env []string, name string) string {
@@ -191,7 +191,7 @@ func lookup(env []string, name string) string {
 	return last
 }
 
-// Find searches ssh on the PATH that the children get.
+// Find looks for ssh on the PATH that the children get.
 func Find(env []string) (string, error) {
 	for _, dir := range filepath.SplitList(lookup(env, "PATH")) {
 		file := filepath.Join(dir, "ssh")

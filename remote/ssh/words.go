@@ -6,8 +6,8 @@ import (
 	"github.com/dnadesign-maintainers/usr/remote"
 )
 
-// sshWords maps ssh's messages to reasons. The order matters: a changed host key is followed by a line about
-// permission, and a closed connection follows most of the others.
+// sshWords maps ssh's messages to reasons. The order matters: after a changed host key comes a line about permission, and
+// after most others a closed connection.
 var sshWords = []struct {
 	words  string
 	reason remote.Reason
@@ -35,7 +35,7 @@ var sshWords = []struct {
 	{"Broken pipe", remote.Lost},
 }
 
-// classify reads the reason out of what ssh wrote on stderr and picks the line that says it.
+// classify finds the reason in what ssh wrote on stderr, and the line that states it.
 func classify(stderr string, otherwise remote.Reason) (remote.Reason, string) {
 	lines := strings.Split(strings.TrimSpace(stderr), "\n")
 	for _, known := range sshWords {
