@@ -22,10 +22,10 @@ type app struct {
 	progress *progress
 	audits   []*auditFile // where else the result is written
 	doing    doing
-	listed   []sync.Change // what the question about the dataset at hand listed
+	listed   []sync.Change // the changes that the last question listed
 	answers  *bufio.Reader // of the user, made by the first question
 	partial  any           // what was done before the command failed, for JSON
-	code     int           // of a command that succeeded and yet has something to tell, such as a difference
+	code     int           // exit code of a command that succeeded; 1 if it found a difference
 }
 
 // doing is what the command is about, for hints.
@@ -57,7 +57,7 @@ func newApp(e env, args []string) *app {
 	return a
 }
 
-// asksJSON looks for --format json in a line that may be wrong otherwise.
+// asksJSON looks for --format json in a command line that may not parse.
 func asksJSON(args []string) bool {
 	for i, arg := range args {
 		if arg == "--format=json" || arg == "--json" || (arg == "--format" && i+1 < len(args) && args[i+1] == "json") {
@@ -70,8 +70,8 @@ func asksJSON(args []string) bool {
 	return false
 }
 
-// settle takes over the global flags once they are known.
-func (a *app) settle() error {
+// configure applies the global flags.
+func (a *app) configure() error {
 	switch {
 	case a.cli.Format == "json":
 		a.format = jsonFormat
@@ -88,7 +88,7 @@ func (a *app) settle() error {
 	return nil
 }
 
-// finish ends the command: what is left to say of it is its error.
+// finish ends the command, reports its error and returns the exit code.
 func (a *app) finish(err error) int {
 	a.progress.stop()
 	if err != nil {
@@ -97,7 +97,7 @@ func (a *app) finish(err error) int {
 	return a.code
 }
 
-// page makes a page in the style that a stream calls for.
+// page makes a page in the style that fits a stream.
 func (a *app) page(w io.Writer) *page {
 	rich := a.format == richFormat
 	p := newPage(w, rich, rich && a.coloured(w))
@@ -130,7 +130,7 @@ type result interface {
 	text(*page, opt) // for people
 }
 
-// outcome is a result that --quiet keeps to itself where all went well: what was asked for is done.
+// outcome is a result that --quiet does not print if all went well. Lists are not outcomes: they were asked for.
 type outcome interface {
 	result
 	isOutcome()
@@ -208,7 +208,7 @@ func (a *app) connect(ctx context.Context, root string, p *profiles.Remote) (*sy
 	}
 	a.progress.start()
 	var pauses []time.Duration
-	if a.doing.action == "follow" { // which dials by itself
+	if a.doing.action == "follow" { // it redials by itself
 		pauses = []time.Duration{}
 	}
 	return sync.Open(ctx, sync.Options{
@@ -217,13 +217,13 @@ func (a *app) connect(ctx context.Context, root string, p *profiles.Remote) (*sy
 	}, p, sync.Reach{Getenv: a.env.getenv, Interactive: a.env.canAsk(), Stderr: a.env.stderr})
 }
 
-// command is a command line of this program that does what it says when it is pasted into the same shell.
+// command returns a command line of this program that can be pasted into the same shell.
 func (a *app) command(line ...string) string {
 	argv := append([]string{"usr"}, words("--root", a.cli.Root, "--remotes-config", a.cli.RemotesConfig)...)
 	return remote.CommandLine(append(argv, line...))
 }
 
-// alike is a command that also speaks as this one does. Those on remotes ask a person, and need not.
+// alike is command with the output flags of this run.
 func (a *app) alike(line ...string) string {
 	argv := slices.Clone(line)
 	if a.cli.Format != "auto" {

@@ -20,9 +20,9 @@ type audit struct {
 	warnings   []string // all of them
 	listed     bool     // the files that change were listed with the question
 	restoreOne func(on, path, generation string) string
-	undoThere  string // the same of the second half of a sync
+	undoThere  string // the command that takes back the second half of a sync
 	undo       string // the command that takes it back, "" if there is none
-	restore    string // the command that brings back what it replaced and nothing else has, "" if there is none of that
+	restore    string // the command that brings back what exists nowhere else now, "" if there is no such thing
 }
 
 // auditOf makes the result of a report.
@@ -46,7 +46,7 @@ func (a *app) auditOf(r *sync.Report, file bool) *audit {
 	return v
 }
 
-// undoneOn is the remote whose tree was replaced, "" for this side's.
+// undoneOn returns the remote whose tree was replaced, "" if it was this side's.
 func undoneOn(r *sync.Report) string {
 	if r.Action == "push" || (isBack(r.Action) && r.Remote != here) {
 		return r.Remote
@@ -54,15 +54,15 @@ func undoneOn(r *sync.Report) string {
 	return ""
 }
 
-// isBack: an undo or a restore is about one side, and shows it before and after.
+// isBack reports whether the action is about one side, which is then shown before and after.
 func isBack(action string) bool { return action == "undo" || action == "restore" }
 
 func (v *audit) data() any { return auditJSON(v) }
 
 func (v *audit) isOutcome() {}
 
-// text prints the audit: how closely the sides were looked at, a row a class, what changed in words, the files, what it
-// cost, how the sides stand; and at the end, where the eye is, what became of it.
+// text prints the audit: how the sides were compared, a row for each class, rows and columns, the files, the cost, the
+// relation; and at the end, where the eye is, the outcome.
 func (v *audit) text(p *page, o opt) {
 	v.printItemized(p)
 	if v.inSync() && !o.verbose {
@@ -89,7 +89,7 @@ func (v *audit) text(p *page, o opt) {
 	v.printCosts(p)
 	v.printRelation(p, true)
 	if v.undo != "" {
-		p.line("undo: " + v.undo) // commands are to be copied in one piece
+		p.line("undo: " + v.undo) // never wrapped: it will be copied
 	}
 	if v.undoThere != "" {
 		p.line("undo there: " + v.undoThere)
@@ -110,7 +110,7 @@ func (v *audit) half() *sync.Report {
 
 func (v *audit) inSync() bool { return v.Relation == sync.InSync && len(v.Changes) == 0 }
 
-// printInSync says what the table would, of which no number matters here.
+// printInSync replaces the table, in which no number matters here.
 func (v *audit) printInSync(p *page, o opt) {
 	v.printRemarks(p, o)
 	v.printVerify(p)
@@ -118,7 +118,7 @@ func (v *audit) printInSync(p *page, o opt) {
 	p.state("state", string(v.State), stateTone(v.State), tied("relation: "+string(v.Relation))+" ("+v.title()+")")
 }
 
-// classWords tells the classes by their state, such as "same: primary, meta".
+// classWords lists the classes by their state, such as "same: primary, meta".
 func (v *audit) classWords() []string {
 	var out []string
 	for _, state := range []string{"same", "left alone", "none"} {
@@ -135,7 +135,7 @@ func (v *audit) classWords() []string {
 	return out
 }
 
-// unknownTo: a file has no classes; it is counted as the primary.
+// unknownTo reports whether a row is empty because a file has no classes; it counts as the primary.
 func (v *audit) unknownTo(c sync.ClassReport) bool {
 	return v.file && c.Tally.Local.Files+c.Tally.Remote.Files == 0
 }
@@ -185,7 +185,7 @@ func stateTone(s sync.State) tone {
 	return neutral
 }
 
-// printRelation: before a transfer the sentence says what lies ahead, after it what was brought over.
+// printRelation says before a transfer what is still to come, after it what was transferred.
 func (v *audit) printRelation(p *page, next bool) {
 	if v.Relation == "" {
 		return
@@ -214,7 +214,7 @@ func (v *audit) printNext(p *page, adv advice) {
 	}
 }
 
-// classGrid is the heart of the audit: one row a class.
+// classGrid is the heart of the audit: one row for each class.
 func (v *audit) classGrid(p *page) *grid {
 	local, remote := ">local", ">remote"
 	if isBack(v.Action) {
@@ -293,8 +293,8 @@ func (v *audit) printFacts(p *page) {
 		p.number(int64(v.Snapshots.Remote)), p.number(int64(v.Snapshots.NewerThanLocal))))
 }
 
-// both tells a count of both sides, and by how much the destination's would change; -1 is not known. An undo has the
-// tree before and after it for sides.
+// both writes a count of both sides, and by how much the destination's would change; -1 is unknown. For an undo the sides
+// are the tree before and after it.
 func (v *audit) both(p *page, local, remote int64) string {
 	text := func(n int64) string {
 		if n < 0 {
@@ -347,7 +347,7 @@ func schemaText(c verify.SchemaChange) string {
 // How many added and modified files are listed without --verbose. Deleted ones always are.
 const (
 	changesShown = 20
-	changesAsked = 10 // with a question, which is to stay in sight
+	changesAsked = 10 // before a question, which has to stay in sight
 )
 
 func (v *audit) printChanges(p *page, o opt, most int) {

@@ -46,7 +46,7 @@ type auditData struct {
 	*earlierData                 // of a diff
 }
 
-// bothData is what becomes of two sides that are merged.
+// bothData is the outcome of a merge of two sides.
 type bothData struct {
 	Merge *mergeData `json:"merge"`
 	Push  *pushData  `json:"push"`
@@ -59,7 +59,7 @@ func bothJSON(r *sync.Report) *bothData {
 	return &bothData{mergeJSON(r.Merge), pushJSON(r.Push)}
 }
 
-// earlierData are keys that the earlier Python tool's diff had, where scripts look for them.
+// earlierData holds the keys of the earlier Python tool's diff, where scripts look for them.
 type earlierData struct {
 	HasChange     bool             `json:"has_change"`
 	VerifyMode    string           `json:"verify_mode"`

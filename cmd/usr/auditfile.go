@@ -14,8 +14,8 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// auditFile is a file that an audit is written to. It is opened before the command contacts anything, so that a path
-// that cannot be written stops the command while nothing has happened; it is replaced in one step at the end.
+// auditFile is a file that an audit is written to. It is opened before anything is contacted, so that a bad path stops the
+// command before anything has happened, and replaced in one step at the end.
 type auditFile struct {
 	path    string
 	pending *renameio.PendingFile
@@ -23,7 +23,7 @@ type auditFile struct {
 	written bool
 }
 
-// openAudits prepares the files that are asked for, and the directories that they are to be in.
+// openAudits prepares the files that the flags name, and their directories.
 func (a *app) openAudits(flags auditFlags, s subject) error {
 	var paths []string
 	if flags.AuditJSONOut != "" {
@@ -42,7 +42,7 @@ func (a *app) openAudits(flags auditFlags, s subject) error {
 	return nil
 }
 
-// auditName sorts by time and says of what, such as 20261123T141500.123456Z-pull-densegen%2Fx.json.
+// auditName names a file by time, action and dataset, such as 20261123T141500.123456Z-pull-densegen%2Fx.json.
 func auditName(now time.Time, action string, s subject) string {
 	what := orElse(s.id, orElse(s.pattern, filepath.Base(s.file)))
 	name := url.PathEscape(strings.ReplaceAll(what, "*", "_"))
@@ -73,7 +73,7 @@ func newAuditFile(path string) (*auditFile, error) {
 	return f, cannotAudit(path, err)
 }
 
-// cause is what the system said, without the path that is named already.
+// cause returns the system's error without the path, which the message already names.
 func cause(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {

@@ -65,7 +65,7 @@ func complete(ctx context.Context, words []string, e env) int {
 	return 0
 }
 
-// candidates walks the tree along the words before the last one.
+// candidates walks the command tree along the words before the last one.
 func (a *app) candidates(ctx context.Context, node *kong.Node, before []string, last string) []string {
 	flags := append([]*kong.Flag(nil), node.Flags...)
 	var positional []string
@@ -96,7 +96,7 @@ func (a *app) candidates(ctx context.Context, node *kong.Node, before []string, 
 	return a.positionValues(ctx, node, len(positional))
 }
 
-// takeFlag: root and remotes file decide what else can be named.
+// takeFlag notes root and remotes file, which decide what else can be completed.
 func (a *app) takeFlag(f *kong.Flag, value string) {
 	switch f.Name {
 	case "root":
@@ -154,8 +154,8 @@ func flagNames(flags []*kong.Flag) []string {
 	return names
 }
 
-// flagValues are an enumeration's values, names of remotes or generations, or paths in these; nothing leaves files to the
-// shell. What a remote keeps would have to be asked for.
+// flagValues returns the values of an enumeration, names of remotes or generations, or paths in these. If it returns
+// nothing the shell completes files. It does not ask remotes.
 func (a *app) flagValues(ctx context.Context, f *kong.Flag, positional []string) []string {
 	local := len(positional) == 1
 	switch {

@@ -22,13 +22,13 @@ func (a *app) confirm(ctx context.Context, r *sync.Report) error {
 	if err := p.flush(); err != nil {
 		return err
 	}
-	if a.env.isTerminal(a.env.stdout) { // else the list is wanted there as well
+	if a.env.isTerminal(a.env.stdout) { // a file needs the list too
 		a.listed = r.Changes
 	}
 	return a.proceed(ctx, r.Action, v.question())
 }
 
-// proceed asks whether to, and declines for whoever does not want to.
+// proceed asks, and returns a declinedError unless the answer is yes.
 func (a *app) proceed(ctx context.Context, action, question string) error {
 	answer, err := a.ask(ctx, question)
 	if err != nil {
@@ -104,7 +104,7 @@ func printPlans(p *page, o opt, previews []*audit) {
 	p.gap()
 }
 
-// printPlan fits a terminal of 24 lines, unless there is a lot to delete: the question is asked of what can be seen.
+// printPlan fits a terminal of 24 lines, unless there is a lot to delete: people answer for what they see.
 func (v *audit) printPlan(p *page, o opt) {
 	v.printRelation(p, false)
 	v.printChanges(p, o, changesAsked)
@@ -122,7 +122,7 @@ func (v *audit) printPlan(p *page, o opt) {
 
 const forceSays = "--force overwrites what the other side does not know of; a generation of it is kept."
 
-// question says it all by itself, for whoever sees nothing else.
+// question sums everything up, in case nothing else is in sight.
 func (v *audit) question() string {
 	title := v.title()
 	return strings.ToUpper(title[:1]) + title[1:] + ": " + v.sum() + ". Proceed? [y/N] "
@@ -162,7 +162,7 @@ func (a *app) ask(ctx context.Context, question string) (string, error) {
 		fmt.Fprintln(a.env.stderr)
 		return "", ctx.Err()
 	case l := <-got:
-		if l.err != nil && l.text == "" { // the end of the input is no answer
+		if l.err != nil && l.text == "" { // the input ended without an answer
 			fmt.Fprintln(a.env.stderr)
 		}
 		return strings.TrimSpace(l.text), nil

@@ -42,7 +42,7 @@ func (d datasetList) data() any {
 		Rows      *int64 `json:"rows"`
 		Bytes     *int64 `json:"bytes"`
 		Files     int    `json:"files"`
-		LastEvent any    `json:"last_event"` // the event's JSON, or the line as text where it is none
+		LastEvent any    `json:"last_event"` // the event's JSON, or the line as text if it is not JSON
 	}
 	rows := make([]row, len(d.list))
 	for i, s := range d.list {
@@ -70,7 +70,7 @@ func (d datasetList) text(p *page, _ opt) {
 		return
 	}
 	g := columns("dataset", ">rows", ">files", ">bytes", "last event")
-	g.flex = []int{4} // ids are to be copied in one piece
+	g.flex = []int{4} // ids are never broken: they will be copied
 	for _, s := range d.list {
 		rows := "?"
 		if s.Rows >= 0 {
@@ -81,7 +81,7 @@ func (d datasetList) text(p *page, _ opt) {
 	p.table(g)
 }
 
-// eventText is the time and the action of an event, as writers log them, or the beginning of a line of another kind.
+// eventText returns the time and the action of an event, as writers log them, or the beginning of any other line.
 func eventText(line string) string {
 	var e struct {
 		Time      string `json:"timestamp_utc"`

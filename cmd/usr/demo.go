@@ -16,8 +16,8 @@ import (
 	"github.com/dnadesign-maintainers/usr/remote/remotetest"
 )
 
-// demoData is a small dataset (bootstrap) and what two later writers do to it: files whole, of .events.log only the
-// lines to append.
+// demoData is a small dataset (bootstrap) and what two later writers do to it: whole files, but only the new lines of
+// .events.log.
 //
 //go:embed all:demodata
 var demoData embed.FS
@@ -27,8 +27,8 @@ const (
 	demoRemote  = "demo-cluster"
 )
 
-// demoCmd plays the operator's loop with this very program, between two roots below a temporary directory. All of it
-// is gone afterwards, however it ends.
+// demoCmd plays the operator's loop with this program, between two roots below a temporary directory. It leaves nothing
+// behind, however it ends.
 type demoCmd struct{}
 
 // Run is called by kong.
@@ -100,7 +100,7 @@ func (d *demo) prepare() (stop func(), err error) {
 
 func (d *demo) remotesFile() string { return filepath.Join(d.dir, "remotes.yaml") }
 
-// introduce says who plays the cluster, and what an operator would have set.
+// introduce says what plays the cluster, and what an operator would have set.
 func (d *demo) introduce(noServer error) {
 	if noServer == nil {
 		d.tell("The cluster of this demo is a private sshd on this machine's loopback interface.")
@@ -112,7 +112,7 @@ func (d *demo) introduce(noServer error) {
 	d.tell("$ %s", remote.CommandLine([]string{"export", "USR_REMOTES_PATH=" + d.remotesFile()}))
 }
 
-// tell is for people.
+// tell prints a line for people.
 func (d *demo) tell(format string, args ...any) {
 	if d.app.format != jsonFormat {
 		fmt.Fprintf(d.app.env.stdout, format+"\n", args...)
@@ -142,7 +142,7 @@ func (d *demo) play(ctx context.Context) error {
 	return nil
 }
 
-// run carries out one command line as the operator's shell would, and looks at what it says.
+// run runs one command line as the operator's shell would, and checks its output.
 func (d *demo) run(ctx context.Context, s demoStep) error {
 	d.tell("$ %s", s.line())
 	var said bytes.Buffer
@@ -178,7 +178,7 @@ func (d *demo) flags() []string {
 	return flags
 }
 
-// env is the operator's: this process's but for what the demo has of its own. Nobody is asked anything.
+// env is this process's environment with the demo's own settings. Nobody is asked anything.
 func (d *demo) env(ctx context.Context, out io.Writer) env {
 	e, real := d.app.env, d.app.env
 	own := map[string]string{
@@ -206,7 +206,7 @@ func (d *demo) env(ctx context.Context, out io.Writer) env {
 	return e
 }
 
-// untilDone drops what is written once the user has stopped the demo: that is said once, at its end.
+// untilDone drops all output once the user has stopped the demo: that is reported once, at its end.
 type untilDone struct {
 	ctx context.Context
 	w   io.Writer
@@ -219,7 +219,7 @@ func (u *untilDone) Write(b []byte) (int, error) {
 	return u.w.Write(b)
 }
 
-// demoError says at which command line the demo ended.
+// demoError names the command line at which the demo ended.
 type demoError struct {
 	command string
 	err     error
@@ -229,7 +229,7 @@ func (e *demoError) Error() string {
 	return fmt.Sprintf("cannot finish the demo: `%s`: %v", e.command, e.err)
 }
 
-// Unwrap gives what went wrong.
+// Unwrap returns what went wrong.
 func (e *demoError) Unwrap() error { return e.err }
 
 // demoResult is the whole play in JSON.

@@ -53,8 +53,8 @@ func demoSteps() []demoStep {
 	}
 }
 
-// demoWrite adds a part of the fixtures to the demo's dataset below a root, the way programs do that write datasets:
-// under .usr.lock, each file under another name first; the event log is appended in place under .events.lock.
+// demoWrite adds a part of the fixtures to the demo's dataset below a root as writers of datasets do: under .usr.lock,
+// each file under another name first, the event log in place under .events.lock.
 func demoWrite(root, part string) error {
 	dataset := filepath.Join(root, demoDataset)
 	if err := os.MkdirAll(dataset, 0o755); err != nil {
@@ -116,7 +116,7 @@ func demoLocked(path string, do func() error) error {
 	return do()
 }
 
-// sameTrees compares both datasets byte for byte, with no help from what is on show.
+// sameTrees compares both datasets byte for byte, without any code of the program.
 func (d *demo) sameTrees() error {
 	local, err := demoTree(d.local)
 	if err != nil {
@@ -133,7 +133,7 @@ func (d *demo) sameTrees() error {
 	return nil
 }
 
-// undone: the cluster is again without the annotation, which this machine still has.
+// undone checks that the cluster lacks the annotation again, and that this machine still has it.
 func (d *demo) undone() error {
 	const overlay = demoDataset + "/_derived/infer/part-003.parquet"
 	_, there := os.Stat(filepath.Join(d.cluster, overlay))
@@ -144,7 +144,7 @@ func (d *demo) undone() error {
 	return nil
 }
 
-// demoTree is all of a dataset's files in one text, but for the locks.
+// demoTree returns all of a dataset's files but the locks in one text.
 func demoTree(root string) ([]byte, error) {
 	var all []byte
 	dir := filepath.Join(root, demoDataset)

@@ -10,7 +10,7 @@ type diffCmd struct {
 	Itemize  bool `help:"Show rsync's own lines (--itemize-changes) as well."`
 }
 
-// standingFlags are those of a transfer that change nothing about a diff, which neither asks nor transfers.
+// standingFlags are accepted because a transfer has them: a diff neither asks nor transfers.
 type standingFlags struct {
 	Yes    bool `short:"y" help:"Changes nothing: a diff does not ask."`
 	DryRun bool `short:"n" help:"Changes nothing: a diff is one."`

@@ -19,7 +19,7 @@ type remoteName struct {
 	Remote string `placeholder:"NAME" help:"The same as the argument."`
 }
 
-// profile loads the profile that is named.
+// profile loads the named profile.
 func (n remoteName) profile(a *app) (profiles.Remote, error) {
 	name := orElse(n.Remote, n.Name)
 	switch {
@@ -38,7 +38,7 @@ type doctorCmd struct {
 	CheckBaseDir bool `negatable:"" default:"true" help:"Try what datasets need in the base directory (--no-check-base-dir leaves it alone)."`
 }
 
-// Run is called by kong. With a failed check the exit code is 3; the rows are the result all the same.
+// Run is called by kong. With a failed check the exit code is 3, and the rows are still printed.
 func (c *doctorCmd) Run(ctx context.Context, a *app) error {
 	a.doing.flags.baseFlag = c.baseFlag
 	p, err := c.profile(a)
@@ -70,7 +70,7 @@ func (a *app) examine(ctx context.Context, p profiles.Remote, base bool) error {
 	return a.show(r)
 }
 
-// reach is how a profile's host is reached; of a remote on this host only the directory is set.
+// reach returns how to reach a profile's host; for a remote on this host only the directory is set.
 func (a *app) reach(p profiles.Remote) (ssh.Target, error) {
 	if p.Type == profiles.Local {
 		return ssh.Target{Name: p.Name, BaseDir: p.BaseDir}, nil
@@ -78,7 +78,7 @@ func (a *app) reach(p profiles.Remote) (ssh.Target, error) {
 	return sync.Target(p, a.env.getenv)
 }
 
-// reachOptions are those of a connection that a command opens by itself.
+// reachOptions are the options of a connection that a command opens itself.
 func (a *app) reachOptions() ssh.Options {
 	return ssh.Options{Interactive: a.env.canAsk(), Stderr: a.env.stderr, Command: func(argv []string) { a.progress.observe(sync.Ran{Argv: argv}) }}
 }
@@ -134,7 +134,7 @@ func (c checkup) text(p *page, _ opt) {
 	p.state(shown(c.remote), word, t, fmt.Sprintf("%s, %d warn, %d fail", p.count(int64(len(c.found)), "check"), c.count(doctor.Warn), c.fails()))
 }
 
-// width is what the other two columns leave; 0 where there is no width to keep to.
+// width returns what the other two columns leave, 0 if the output has no fixed width.
 func (c checkup) width(p *page) int {
 	if !p.rich || p.width == 0 {
 		return 0
@@ -147,7 +147,7 @@ func (c checkup) width(p *page) int {
 	return max(30, p.width-len("state")-names-gaps)
 }
 
-// findingText is one line, or, within a width, as many as it takes with what to do on lines of its own.
+// findingText is one line, or, within a width, several, with the advice on lines of its own.
 func findingText(f doctor.Finding, width int) string {
 	saw, do := safe(f.Saw), safe(f.Do)
 	if do != "" {

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/term"
 )
 
-// env is all that the program takes from the process it runs in, so that tests can give it another.
+// env is everything that the program takes from its process, so that tests can replace it.
 type env struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
@@ -45,5 +45,5 @@ func fileWidth(stream any) int {
 	return columns
 }
 
-// canAsk reports whether there is a person to answer a question.
+// canAsk reports whether a person is there to answer a question.
 func (e env) canAsk() bool { return e.isTerminal(e.stdin) && e.isTerminal(e.stderr) }

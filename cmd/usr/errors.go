@@ -37,7 +37,7 @@ type usageError struct{ why, hint string }
 
 func (e *usageError) Error() string { return e.why }
 
-// declinedError: the question was answered with no, or there was nobody to ask.
+// declinedError means that the answer was no, or that there was nobody to ask.
 type declinedError struct {
 	action string
 	asked  bool
@@ -50,14 +50,14 @@ func (e *declinedError) Error() string {
 	return "cannot " + e.action + ": it would change files, and there is no terminal to ask on"
 }
 
-// noMatchError: a glob means no dataset.
+// noMatchError means that a glob matches no dataset.
 type noMatchError struct{ pattern, side string }
 
 func (e *noMatchError) Error() string {
 	return fmt.Sprintf("cannot find datasets on %s: none matches %s", e.side, shown(e.pattern))
 }
 
-// replaceError: a remote of the name is there, and nobody said that it may be replaced.
+// replaceError means that a remote of the name exists and nobody agreed to replace it.
 type replaceError struct {
 	*profiles.ExistsError
 	differences []profiles.Difference
@@ -73,14 +73,14 @@ func (e *replaceError) Error() string {
 
 func (e *replaceError) Unwrap() error { return e.ExistsError }
 
-// unaskedError: a follow does nothing but fast-forwards by itself.
+// unaskedError means that a follow met something that it may not do unasked.
 type unaskedError struct{ relation sync.Relation }
 
 func (e *unaskedError) Error() string {
 	return fmt.Sprintf("cannot follow (%s): a person has to decide", e.relation)
 }
 
-// stoppedError: the user stopped the command.
+// stoppedError means that the user stopped the command.
 type stoppedError struct{ err error }
 
 func (e *stoppedError) Error() string { return "cannot finish: stopped by the user" }
@@ -102,7 +102,7 @@ func (a *app) fail(err error) int {
 	a.progress.stop()
 	a.logFailure(f)
 	for _, file := range a.audits {
-		_ = file.write(document{Data: a.partial, Error: &f}) // what went wrong first is what is told
+		_ = file.write(document{Data: a.partial, Error: &f}) // the first error is the one to report
 	}
 	if a.format == jsonFormat {
 		_ = writeJSON(a.env.stdout, document{Data: a.partial, Error: &f})
@@ -112,8 +112,8 @@ func (a *app) fail(err error) int {
 	return f.Code
 }
 
-// logFailure writes a line of the log for a command that was to change something and did not, for whoever asks in the
-// morning what happened. That it cannot be written is not worth a word beside what went wrong.
+// logFailure logs a command that should have changed something and did not, for whoever asks in the morning what happened.
+// It ignores its own failure, which does not matter beside the error at hand.
 func (a *app) logFailure(f failure) {
 	d := a.doing
 	if d.root == "" || f.Code == codeUsage || !isDir(filepath.Join(d.root, ".usr-sync")) { // a failure makes nothing
@@ -269,7 +269,7 @@ func (a *app) classify(err error) (code int, kind, hint string) {
 	return codeOther, "other", "run the same command again with --print-commands -v to see where it stops"
 }
 
-// classifyRsync: what its exit code hides, its messages tell.
+// classifyRsync classifies rsync's errors by its messages: its exit codes are ambiguous.
 func (a *app) classifyRsync(err *rsync.Error) (code int, kind, hint string) {
 	switch {
 	case err.ToolMissing() && errors.Is(err, exec.ErrNotFound):

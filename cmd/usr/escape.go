@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// shown is a name as it is printed: as it is where that is harmless and unambiguous, else quoted as in Go, which
-// loses nothing.
+// shown returns a name as it is printed: unchanged if that is harmless and unambiguous, else quoted as in Go, which loses
+// nothing.
 func shown(name string) string {
 	if name != "" && strings.TrimSpace(name) == name && !strings.ContainsAny(name, "\"\\`") && printable(name) {
 		return name

@@ -98,7 +98,7 @@ func (a *app) localRepo(flags compareFlags, p profiles.Remote) (string, error) {
 	}
 }
 
-// checkRemotePath refuses what rsync would expand or a terminal obey.
+// checkRemotePath refuses what rsync would expand or a terminal would obey.
 func checkRemotePath(p string) error {
 	why := ""
 	switch {

@@ -81,7 +81,7 @@ func (l logList) text(p *page, _ opt) {
 		return
 	}
 	g := columns("time (UTC)", "action", "dataset", "remote", "changes", ">bytes")
-	g.flex = []int{4} // ids are to be copied in one piece
+	g.flex = []int{4} // ids are never broken: they will be copied
 	for _, e := range l {
 		g.rows = append(g.rows, []cell{{text: logTime(e)}, {text: logAction(e)}, {text: shown(e.Dataset)},
 			{text: orElse(safe(e.Remote), here)}, logChanges(e), {text: size(e.Bytes)}})

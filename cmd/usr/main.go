@@ -86,7 +86,7 @@ func run(ctx context.Context, args []string, e env) int {
 	if name := bothWays(kctx.Flags(), args); name != "" {
 		return a.fail(contradiction("--"+name, "--no-"+name))
 	}
-	if err := a.settle(); err != nil {
+	if err := a.configure(); err != nil {
 		return a.fail(err)
 	}
 	kctx.BindTo(ctx, (*context.Context)(nil))

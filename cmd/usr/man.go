@@ -8,8 +8,8 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// manCmd prints the man page. Commands, arguments and flags come from the tree that the help is made of, so that the
-// two cannot differ. The generators for kong that there are leave out arguments and --no- flags.
+// manCmd prints the man page. Commands, arguments and flags come from the same tree as the help. The generators that exist
+// for kong leave out arguments and --no- flags.
 type manCmd struct{}
 
 // Run is called by kong.
@@ -22,7 +22,7 @@ func (manCmd) Run(_ context.Context, a *app) error {
 	return err
 }
 
-// exitCodes is the whole list; docs/reference.md says the same, which a test holds it to.
+// exitCodes is the whole list; a test compares it with docs/reference.md.
 var exitCodes = []gloss{
 	{"0", "done, or nothing to do"},
 	{"1", "`diff --exit-code` or `verify` found a difference"},
@@ -37,7 +37,7 @@ var exitCodes = []gloss{
 	{"130", "interrupted by the user"},
 }
 
-// variables are those of the environment that have a meaning of ours.
+// variables are the environment variables that the program reads.
 var variables = []gloss{
 	{"DNADESIGN_USR_ROOT", "the local root, unless --root is given"},
 	{"USR_REMOTES_PATH", "the remotes file, unless --remotes-config is given"},
@@ -79,7 +79,7 @@ const manDescription = "usr moves datasets over the user's own rsync and ssh. It
 	"shows what would change, proves every file by a hash, switches the whole dataset in one step, and keeps the old tree " +
 	"for usr undo. DATASET is an id such as densegen/my_dataset, a quoted glob over ids, a dataset directory, or a single file."
 
-// leaves lists the commands that do something, in the order of the help.
+// leaves lists the commands without subcommands, in the order of the help.
 func leaves(n *kong.Node) []*kong.Node {
 	if len(n.Children) == 0 {
 		return []*kong.Node{n}

@@ -10,7 +10,7 @@ import (
 	"github.com/dnadesign-maintainers/usr/sync"
 )
 
-// How a merge of two sides is told: in tables, in words and in JSON.
+// Output about merges: tables, sentences and JSON.
 
 // mergeData is part of the audit; numbers are of files, those of events of lines.
 type mergeData struct {
@@ -102,7 +102,7 @@ func movedGrid(paths []sync.Moved) *grid {
 	return g
 }
 
-// doneText says what a side did: the change, then what is there now. A table is told against the other side's.
+// doneText says what a side did: the change, then what is there now.
 func doneText(d, other sync.Done) string {
 	words := []string{orElse(d.Deed, "-")}
 	if d.Mtime != 0 && d.Deed != "" {
@@ -114,7 +114,7 @@ func doneText(d, other sync.Done) string {
 	return strings.Join(words, ", ")
 }
 
-// mergeWords says what a sync would do: "merges 5 files from there and 2 from here, no conflict".
+// mergeWords says what a sync would do, such as "merges 5 files from there and 2 from here, no conflict".
 func mergeWords(p *page, m *sync.MergeReport) string {
 	conflicts := "no conflict"
 	if m.Conflicts > 0 {
@@ -123,7 +123,7 @@ func mergeWords(p *page, m *sync.MergeReport) string {
 	return fmt.Sprintf("merges %s from there and %s from here, %s", p.count(int64(m.FromRemote), "file"), p.number(int64(m.FromLocal)), conflicts)
 }
 
-// printPush tells the second half.
+// printPush lists what the second half of a sync changes.
 func (v *audit) printPush(p *page, o opt, most int) {
 	if v.Push == nil {
 		return
@@ -132,7 +132,7 @@ func (v *audit) printPush(p *page, o opt, most int) {
 	there.printListed(p, o, most, map[bool]string{true: "changed there:", false: "would change there:"}[v.Push.State == sync.Transferred])
 }
 
-// printMerge tells what was merged, and how what lost a conflict is brought back.
+// printMerge says what was merged, and how to bring back what lost a conflict.
 func (v *audit) printMerge(p *page) {
 	if v.Merge == nil || v.Relation != sync.Diverged && v.Relation != sync.Unrelated {
 		return
@@ -164,7 +164,7 @@ func (v *audit) printMerge(p *page) {
 	}
 }
 
-// conflictsOf is the conflicts that an error is about.
+// conflictsOf returns the conflicts that an error is about.
 func conflictsOf(err error) []sync.Moved {
 	var conflict *sync.ConflictError
 	if errors.As(err, &conflict) {
@@ -173,7 +173,7 @@ func conflictsOf(err error) []sync.Moved {
 	return nil
 }
 
-// tellConflicts shows them where errors are told, each with the flags that decide it.
+// tellConflicts prints the conflicts on standard error, each with the flags that decide it.
 func (a *app) tellConflicts(err error) {
 	conflicts := conflictsOf(err)
 	if len(conflicts) == 0 {
@@ -188,7 +188,7 @@ func (a *app) tellConflicts(err error) {
 	_ = p.flush()
 }
 
-// takeFlag is the flag that decides a conflict, as a shell takes it.
+// takeFlag returns the flag that decides a conflict, quoted for a shell.
 func takeFlag(whose, path string) string {
 	var escaped strings.Builder
 	for i := range len(path) {

@@ -13,9 +13,9 @@ import (
 	"github.com/muesli/termenv"
 )
 
-// page collects the text of a result, so that nothing is printed of one that cannot be told to its end. Rich text
-// has rules and wraps at the width of the terminal; plain text has neither, and is stable for grep. Colour stands
-// beside a word that says the same, never alone.
+// page collects the text of a result, so that a result that fails half-way prints nothing. Rich text has rules and wraps
+// at the width of the terminal; plain text has neither, and is stable for grep. Colour never carries meaning that a word
+// does not.
 type page struct {
 	w        io.Writer
 	buf      bytes.Buffer
@@ -38,7 +38,7 @@ func (p *page) flush() error {
 	return err
 }
 
-// tone is what a word means for the reader.
+// tone is how good or bad a word is for the reader.
 type tone int
 
 const (
@@ -85,7 +85,7 @@ func (p *page) state(key, word string, t tone, rest string) {
 	p.wrapped(text, word, t)
 }
 
-// wrapped breaks at spaces and at nothing else, since ids and commands hold dashes.
+// wrapped breaks lines only at spaces, because ids and commands hold dashes.
 func (p *page) wrapped(text, word string, t tone) {
 	lines := []string{text}
 	if p.rich && p.width > 0 {
@@ -100,10 +100,10 @@ func (p *page) wrapped(text, word string, t tone) {
 	}
 }
 
-// tie is a space at which no line is broken. Names cannot hold it: shown quotes what does.
+// tie is a space at which no line is broken. No printed name holds one: shown would quote it.
 const tie = "\u00a0"
 
-// quoted is a command in a sentence, which is to be copied in one piece.
+// quoted matches a command in a sentence, which must stay in one piece to be copied.
 var quoted = regexp.MustCompile("`[^`]+`")
 
 // tied keeps words together, such as a number and its unit.
@@ -170,8 +170,7 @@ func (p *page) table(g *grid) {
 	}
 }
 
-// narrow breaks the texts of the flexible columns, the widest first, so that the table loses so many columns of text, if
-// it can.
+// narrow breaks the texts of the flexible columns, the widest first, to make the table narrower by excess if it can.
 func (g *grid) narrow(excess int) {
 	const least = 12
 	widths := map[int]int{}
@@ -199,8 +198,7 @@ func (g *grid) narrow(excess int) {
 	}
 }
 
-// broken breaks behind what parts the words of a name or of a sentence, where there is such a place in the second half
-// of a line, else anywhere.
+// broken breaks text after a separator if there is one in the second half of a line, else anywhere.
 func broken(text string, width int) string {
 	var lines []string
 	line := []rune{}
@@ -263,7 +261,7 @@ func (p *page) number(n int64) string {
 	return strings.ReplaceAll(humanize.Comma(n), ",", " ")
 }
 
-// counted is a number in a table, where nothing stands back.
+// counted is a number in a table; zero is faint.
 func (p *page) counted(n int) cell {
 	if n == 0 {
 		return cell{text: "0", tone: quiet}

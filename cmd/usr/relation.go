@@ -7,7 +7,7 @@ import (
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-// advice is how two sides stand to each other: a sentence, and the command that may come next ("" if none).
+// advice is a sentence about how two sides stand, and the command that may come next ("" if none).
 type advice struct {
 	sentence string
 	was      string // the same, after a transfer
@@ -15,7 +15,7 @@ type advice struct {
 	note     string // what the command is or does, such as "is a fast-forward"
 }
 
-// relationAdvice says it of a comparison; the report's changes still lie before us.
+// relationAdvice makes the advice for a comparison.
 func relationAdvice(p *page, v *audit) advice {
 	noun := "dataset"
 	if v.file {
@@ -44,7 +44,7 @@ func relationAdvice(p *page, v *audit) advice {
 	return advice{}
 }
 
-// mergeNote is what a sync would do.
+// mergeNote says what a sync would do.
 func (v *audit) mergeNote(p *page) string {
 	if v.Merge == nil {
 		return "merges them"
@@ -52,7 +52,7 @@ func (v *audit) mergeNote(p *page) string {
 	return mergeWords(p, v.Merge)
 }
 
-// lead is by what the source of a transfer is ahead of its destination.
+// lead says by what the source of a transfer is ahead of its destination.
 func lead(p *page, r *sync.Report, d sync.Direction) string {
 	var parts []string
 	src, dst := r.Tables.Remote, r.Tables.Local
@@ -96,7 +96,7 @@ func leadNoun(c verify.Class) string {
 	return ""
 }
 
-// and joins as people do: a, b and c.
+// and joins words as people do: a, b and c.
 func and(parts []string) string {
 	if len(parts) < 2 {
 		return strings.Join(parts, "")

@@ -19,7 +19,7 @@ func (c *remotesListCmd) Run(_ context.Context, a *app) error {
 	}
 	list := remoteList{path: f.Path()}
 	for _, name := range f.Names() {
-		r, _ := f.Remote(name) // a profile with nulls is listed as well
+		r, _ := f.Remote(name) // lists profiles with nulls too
 		list.remotes = append(list.remotes, r)
 	}
 	return a.show(list)
@@ -51,7 +51,7 @@ func (l remoteList) text(p *page, _ opt) {
 	p.table(g)
 }
 
-// target is where ssh goes.
+// target says where ssh connects to.
 func target(r profiles.Remote) string {
 	if r.Type == profiles.Local {
 		return "this host"
@@ -107,11 +107,11 @@ const keyWidth = 18
 
 func padded(key string) string { return key + strings.Repeat(" ", max(1, keyWidth-len(key))) }
 
-// remoteValue is a key of the remotes file with the value in effect; nil is left to others.
+// remoteValue is a key of the remotes file with the value in effect; nil if something else decides.
 type remoteValue struct {
 	key    string
 	value  any
-	orElse string // who decides where there is no value
+	orElse string // what decides if there is no value
 }
 
 // remoteValues lists all keys in the order of the contract.

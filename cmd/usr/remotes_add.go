@@ -9,7 +9,7 @@ import (
 	"github.com/dnadesign-maintainers/usr/profiles"
 )
 
-// remoteFlags are the keys of a profile. What is left out keeps the preset's value, or the default.
+// remoteFlags are the keys of a profile. A key without a flag keeps the preset's value, or the default.
 type remoteFlags struct {
 	Preset          string    `placeholder:"NAME" help:"Start from a preset, such as bu-scc."`
 	TransferNode    bool      `help:"Take the preset's transfer node for the host."`
@@ -36,7 +36,7 @@ type remoteFlags struct {
 	Rebuildable     []string  `sep:"none" placeholder:"PATTERN" help:"Files that programs can make again; may be repeated."`
 }
 
-// remote makes a profile of the flags; the preset is returned for what else it knows.
+// remote makes a profile from the flags. It also returns the preset, for its notes.
 func (f remoteFlags) remote(name string) (profiles.Remote, profiles.Preset, error) {
 	r := profiles.Default(name)
 	var preset profiles.Preset
@@ -129,7 +129,7 @@ func (c *remotesAddCmd) Run(ctx context.Context, a *app) error {
 type pendingEdit struct {
 	remoteEdit
 	file *profiles.File
-	had  *profiles.ExistsError // there was one of that name; nil if not
+	had  *profiles.ExistsError // set if a remote of that name existed
 }
 
 func (e pendingEdit) replaces() bool { return e.had != nil && len(e.differences) > 0 }
@@ -154,7 +154,7 @@ func (a *app) prepareEdit(r profiles.Remote, preset profiles.Preset) (e pendingE
 	e.path, e.preset, e.next = e.file.Path(), preset, a.command("remotes", "doctor", "--remote", r.Name)
 	e.lines = e.file.Render(r)
 	if err = e.file.Add(r); errors.As(err, &e.had) {
-		old, _ := e.file.Remote(r.Name) // one with nulls is there as well
+		old, _ := e.file.Remote(r.Name) // works for one with nulls too
 		e.lines, e.differences = "", profiles.Compare(old, r)
 		err = e.file.Replace(r)
 	}
@@ -164,7 +164,7 @@ func (a *app) prepareEdit(r profiles.Remote, preset profiles.Preset) (e pendingE
 	return e, err
 }
 
-// approveEdit asks before a file is written; with nobody to ask a remote that is there is not replaced.
+// approveEdit asks before a file is written. Without a person to ask it refuses to replace a remote.
 func (a *app) approveEdit(ctx context.Context, e pendingEdit, offered bool) error {
 	if !a.env.canAsk() {
 		return &replaceError{e.had, e.differences}
@@ -192,7 +192,7 @@ func (a *app) approveEdit(ctx context.Context, e pendingEdit, offered bool) erro
 	return &declinedError{action: e.verb() + " a remote", asked: true}
 }
 
-// carryOutEdit writes the file and shows what was done.
+// carryOutEdit writes the file and shows the result.
 func (a *app) carryOutEdit(e pendingEdit) error {
 	e.action = map[string]string{"add": "added", "replace": "replaced"}[e.verb()]
 	if e.action == "" {
@@ -218,11 +218,11 @@ type remoteEdit struct {
 	action      string
 	path        string
 	remote      profiles.Remote
-	lines       string                // of one that is new
-	differences []profiles.Difference // to the one that was there
+	lines       string                // of a new remote
+	differences []profiles.Difference // from the remote it replaces
 	preset      profiles.Preset
 	next        string
-	said        bool // lines, differences and notes were shown with the questions
+	said        bool // the questions have shown lines, differences and notes
 }
 
 func (e remoteEdit) data() any {
@@ -260,7 +260,7 @@ func (e remoteEdit) text(p *page, _ opt) {
 
 func (e remoteEdit) isOutcome() {}
 
-// printChange shows the lines that are new, or key by key what changes.
+// printChange shows the new lines, or key by key what changes.
 func (e remoteEdit) printChange(p *page) {
 	if e.lines != "" {
 		p.line(safeLines(trimNewline(e.lines)))
@@ -294,7 +294,7 @@ func (c *remotesRemoveCmd) Run(_ context.Context, a *app) error {
 		return err
 	}
 	r, err := f.Remote(c.Name)
-	if r.Name == "" { // a profile with nulls can be removed, one that is not there cannot
+	if r.Name == "" { // a profile with nulls can be removed, a missing one cannot
 		return err
 	}
 	if err := f.Remove(c.Name); err != nil {

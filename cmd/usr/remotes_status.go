@@ -79,14 +79,14 @@ func (a *app) nextForSharing(s sharing) string {
 	return "commands use it without asking; close it with `" + a.login(s.hosts[0].host, "-O", "exit") + "`"
 }
 
-// sharing tells of the connections that commands on a remote would reuse.
+// sharing is the result about the connections that commands on a remote would reuse.
 type sharing struct {
 	profile profiles.Remote
 	config  string // the remotes file
 	hosts   []hostSharing
 	now     time.Time
 	done    string // what the command did, "" for nothing
-	opened  bool   // and it opened a connection
+	opened  bool   // the command opened a connection
 	next    string
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/dnadesign-maintainers/usr/remote/ssh"
 )
 
-// warmFor is how long a connection is kept where the profile has no control_persist: a working day.
+// warmFor is how long a connection stays open if the profile has no control_persist: a working day.
 const warmFor = 8 * time.Hour
 
 type remotesWarmAuthCmd struct {
@@ -19,7 +19,7 @@ type remotesWarmAuthCmd struct {
 	Stop bool `help:"Close the connection that was kept."`
 }
 
-// Run is called by kong. What ssh has to ask, it asks here and now; commands that follow are not asked.
+// Run is called by kong. ssh asks its questions now, and none for the commands that follow.
 func (c *remotesWarmAuthCmd) Run(ctx context.Context, a *app) error {
 	a.doing.action = "warm-auth"
 	p, err := c.profile(a)

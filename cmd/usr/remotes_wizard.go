@@ -15,7 +15,7 @@ type remotesWizardCmd struct {
 	Yes bool `short:"y" help:"Write without asking once more."`
 }
 
-// Run is called by kong. What flags give is not asked.
+// Run is called by kong. It does not ask for what the flags give.
 func (c *remotesWizardCmd) Run(ctx context.Context, a *app) error {
 	if c.Name != "" && c.NameArg != "" && c.Name != c.NameArg {
 		return &usageError{why: "cannot tell the name: " + shown(c.NameArg) + " or " + shown(c.Name), hint: "give one of them"}
@@ -34,7 +34,7 @@ type wizard struct {
 	cmd *remotesWizardCmd
 }
 
-// unattended does what add does, if the flags say enough.
+// unattended does what add does, if the flags suffice.
 func (w wizard) unattended() error {
 	c := w.cmd
 	r, preset, err := c.remote(c.Name)
@@ -57,7 +57,7 @@ func (w wizard) unattended() error {
 	return w.app.carryOutEdit(e)
 }
 
-// attended asks, and says each thing once: notes before the questions, what will be written before the last of them.
+// attended asks, and says each thing once: notes before the questions, what it will write before the last one.
 func (w wizard) attended() error {
 	c := w.cmd
 	known, isKnown := w.known(c.Name)
@@ -98,7 +98,7 @@ func (w wizard) attended() error {
 	return w.finish(e)
 }
 
-// known is the remote of a name that is there already: what nobody answers otherwise stays.
+// known returns the existing remote of a name; its values stay unless somebody answers otherwise.
 func (w wizard) known(name string) (profiles.Remote, bool) {
 	f, err := w.app.editRemotes()
 	if err != nil || name == "" {
@@ -108,7 +108,7 @@ func (w wizard) known(name string) (profiles.Remote, bool) {
 	return r, r.Name != ""
 }
 
-// startFrom takes what the flags say over what is known; a preset's host is an answer only where one was asked for.
+// startFrom lets the flags override what is known. The host of a preset counts only if a preset was asked for.
 func (w wizard) startFrom(known, r profiles.Remote) profiles.Remote {
 	if w.cmd.Preset != "" {
 		known.Host = orElse(r.Host, known.Host)
@@ -117,7 +117,7 @@ func (w wizard) startFrom(known, r profiles.Remote) profiles.Remote {
 	return known
 }
 
-// finish writes, and offers to try at once what was written.
+// finish writes the profile, and offers to try it at once.
 func (w wizard) finish(e pendingEdit) error {
 	a := w.app
 	offer := a.format != jsonFormat && !w.cmd.Yes
@@ -147,7 +147,7 @@ func (w wizard) askPreset() error {
 	return w.ask("preset", "generic", &w.cmd.Preset)
 }
 
-// complete asks for what is not known yet.
+// complete asks for what is not yet known.
 func (w wizard) complete(r *profiles.Remote, preset profiles.Preset) error {
 	c := w.cmd
 	if r.Type != profiles.Local && c.Host == "" && !c.TransferNode {
@@ -169,7 +169,7 @@ func (w wizard) complete(r *profiles.Remote, preset profiles.Preset) error {
 	return w.need("base_dir", r.BaseDir, &r.BaseDir)
 }
 
-// need asks again where nothing is said: there is no profile without it.
+// need asks again if there is no answer: the profile needs one.
 func (w wizard) need(what, offered string, to *string) error {
 	const patience = 3
 	for range patience {
@@ -181,7 +181,7 @@ func (w wizard) need(what, offered string, to *string) error {
 	return &usageError{why: "cannot add a remote: no " + what + " was given", hint: "run `usr remotes wizard` again, or give everything with `usr remotes add`"}
 }
 
-// ask offers a value to be taken with Enter.
+// ask asks for a value and offers one that Enter accepts.
 func (w wizard) ask(what, offered string, to *string) error {
 	question := what
 	if offered != "" {

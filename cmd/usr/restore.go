@@ -32,7 +32,7 @@ func (c *restoreCmd) Run(ctx context.Context, a *app) error {
 		})
 }
 
-// restoreCommand brings back what a transfer replaced that nothing else has.
+// restoreCommand returns the command that brings back what a transfer replaced and what exists nowhere else.
 func (a *app) restoreCommand(r *sync.Report) string {
 	line := []string{"restore", r.Dataset}
 	if remote := undoneOn(r); remote != "" {
@@ -47,7 +47,7 @@ func (a *app) restoreCommand(r *sync.Report) string {
 // mostRestored is how many files a command line names one by one.
 const mostRestored = 8
 
-// restoreGlobs names files, or where they are many the directories that they are in.
+// restoreGlobs names files, or their directories if there are many.
 func restoreGlobs(paths []string) (globs []string) {
 	for _, path := range paths {
 		if len(paths) > mostRestored {
@@ -60,7 +60,7 @@ func restoreGlobs(paths []string) (globs []string) {
 	return globs
 }
 
-// pasteable has a sign that means any in place of each that cannot be seen.
+// pasteable replaces each unprintable character with the wildcard "?".
 func pasteable(path string) string {
 	return strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {

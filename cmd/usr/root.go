@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// abs makes a path of the user's absolute.
+// abs makes the user's path absolute.
 func (a *app) abs(path string) string {
 	if path == "" || filepath.IsAbs(path) {
 		return path
@@ -39,7 +39,7 @@ func (a *app) root() (string, error) {
 	}
 }
 
-// datasetsOf: the package directory of dnadesign stands for its datasets.
+// datasetsOf replaces the package directory of dnadesign with its datasets.
 func datasetsOf(root string) string {
 	if exists(filepath.Join(root, "__init__.py")) {
 		return filepath.Join(root, "datasets")
@@ -47,7 +47,7 @@ func datasetsOf(root string) string {
 	return root
 }
 
-// registryAbove is the nearest root at or above a directory, or "".
+// registryAbove returns the nearest root at or above a directory, or "".
 func registryAbove(dir string) string {
 	dir = nearestAbove(dir, func(dir string) bool { return exists(filepath.Join(dir, "registry.yaml")) })
 	if dir == "" {
@@ -56,7 +56,7 @@ func registryAbove(dir string) string {
 	return datasetsOf(dir)
 }
 
-// nearestAbove is the nearest directory of a kind at or above dir, or "".
+// nearestAbove returns the nearest directory of a kind at or above dir, or "".
 func nearestAbove(dir string, is func(string) bool) string {
 	for {
 		if is(dir) {
@@ -85,8 +85,8 @@ func isRegular(path string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// below is the path of dir relative to root, or "" where it is not below it: as both are written, else with symlinks
-// followed.
+// below returns the path of dir relative to root, or "" if it is not below it: as both are written, else with symlinks
+// resolved.
 func below(root, dir string) string {
 	if rel := relative(root, dir); rel != "" {
 		return rel

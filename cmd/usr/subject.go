@@ -14,10 +14,10 @@ type subject struct {
 	id      string
 	pattern string // over ids
 	file    string // absolute
-	root    string // "" for a file where there is none
+	root    string // may be "" for a file
 }
 
-// subject reads a DATASET argument. What is wrong with it is said before any remote is looked at.
+// subject reads a DATASET argument. It reports errors before anything looks at the remote.
 func (a *app) subject(arg string) (subject, error) {
 	a.doing.dataset = arg
 	switch {
@@ -41,7 +41,7 @@ func (a *app) dataset(arg string) (subject, error) {
 	return a.idSubject(arg)
 }
 
-// isFile: it ends in .parquet, or such a file exists.
+// isFile reports whether an argument ends in .parquet or names an existing file.
 func (a *app) isFile(arg string) bool {
 	if arg == "" || strings.HasSuffix(arg, "/") {
 		return false
@@ -50,8 +50,8 @@ func (a *app) isFile(arg string) bool {
 	return (strings.HasSuffix(arg, ".parquet") && !isDir(path)) || isRegular(path)
 }
 
-// isDirectoryPath: it is written as a path (absolute, ./, ../, a slash at the end, or longer than an id) and names a
-// directory.
+// isDirectoryPath reports whether an argument is written as a path (absolute, ./, ../, a slash at the end, or longer than
+// an id) and names a directory.
 func (a *app) isDirectoryPath(arg string) bool {
 	if arg == "" || !isDir(a.abs(arg)) {
 		return false
@@ -63,7 +63,7 @@ func (a *app) isDirectoryPath(arg string) bool {
 	return !dotted && (strings.HasSuffix(arg, "/") || strings.Count(arg, "/") > 1)
 }
 
-// directorySubject finds the id of a dataset directory: below the root, else below the nearest ancestor that is one.
+// directorySubject finds the id of a dataset directory: below the root, else below the nearest ancestor that is a root.
 func (a *app) directorySubject(arg string) (subject, error) {
 	dir := filepath.Clean(a.abs(arg))
 	var roots []string
@@ -84,8 +84,8 @@ func (a *app) directorySubject(arg string) (subject, error) {
 	}
 }
 
-// idSubject takes the argument for an id. A directory of that name below the working directory stands for its id
-// where the root has none of the name: what the shell completes should work.
+// idSubject takes the argument for an id. If the root has none of the name, a directory of that name below the working
+// directory stands for its id: what the shell completes should work.
 func (a *app) idSubject(id string) (subject, error) {
 	if err := sync.CheckID(id); err != nil {
 		return subject{}, err
@@ -102,14 +102,14 @@ func (a *app) idSubject(id string) (subject, error) {
 	return subject{id: id, root: root}, nil
 }
 
-// patternSubject checks a glob as far as an id is checked: one that can match no legal id is refused like it.
+// patternSubject checks a glob like an id: one that can match no legal id is refused.
 func (a *app) patternSubject(pattern string) (subject, error) {
 	plain := strings.Map(func(r rune) rune {
 		if strings.ContainsRune(`*?[]{},!^`, r) {
 			return 'x'
 		}
 		return r
-	}, strings.ReplaceAll(pattern, "**/", "")) // which may stand for nothing
+	}, strings.ReplaceAll(pattern, "**/", "")) // "**/" may match nothing
 	if err := sync.CheckID(plain); err != nil {
 		if e, ok := err.(*sync.IDError); ok {
 			err = &sync.IDError{ID: pattern, Why: e.Why}
@@ -123,7 +123,7 @@ func (a *app) patternSubject(pattern string) (subject, error) {
 	return subject{pattern: pattern, root: root}, err
 }
 
-// matching picks the ids that a pattern means. Archived datasets are never among them.
+// matching returns the ids that match a pattern. Archived datasets never do.
 func matching(pattern string, ids []string) []string {
 	var out []string
 	for _, id := range ids {

@@ -14,7 +14,7 @@ import (
 // version and commit are set by a release: -ldflags "-X main.version=1.2.3 -X main.commit=…".
 var version, commit string
 
-// programVersion is the version of the build, else that of the module or of the revision it was built from.
+// programVersion returns the version of the build, else that of the module or of its revision.
 func programVersion() string {
 	if version != "" {
 		return version
@@ -26,7 +26,7 @@ func programVersion() string {
 	return info.Main.Version
 }
 
-// programCommit is the commit that the program was built from, as far as the build knows it.
+// programCommit returns the commit that the program was built from, "unknown" if the build does not know.
 func programCommit() string {
 	if commit != "" {
 		return commit
