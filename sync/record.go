@@ -151,14 +151,8 @@ func (c *command) logged(r *Report) *Report {
 }
 
 func (c *command) logEntry(r *Report) LogEntry {
-	e := LogEntry{Time: c.o.Now().UTC(), Action: r.Action, Dataset: r.Dataset, Remote: r.Remote, State: r.State,
-		Relation: r.Relation, Fingerprint: r.Print.Local, Generation: r.Generation, Seconds: r.Took.Seconds(),
-		Forced: c.asked.Force}
-	for _, cl := range r.Classes {
-		e.Added += cl.Added
-		e.Modified += cl.Modified
-		e.Deleted += cl.Deleted
-		e.Bytes += cl.Bytes
-	}
-	return e
+	t := r.Totals()
+	return LogEntry{Time: c.o.Now().UTC(), Action: r.Action, Dataset: r.Dataset, Remote: r.Remote, State: r.State,
+		Relation: r.Relation, Added: t.Added, Modified: t.Modified, Deleted: t.Deleted, Bytes: t.Bytes,
+		Fingerprint: r.Print.Local, Generation: r.Generation, Seconds: r.Took.Seconds(), Forced: c.asked.Force}
 }

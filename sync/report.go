@@ -105,6 +105,17 @@ type ClassReport struct {
 // Changed reports whether the action changes the class.
 func (c ClassReport) Changed() bool { return c.Added+c.Modified+c.Deleted > 0 }
 
+// Totals adds up the changes of all classes.
+func (r *Report) Totals() (t ClassReport) {
+	for _, c := range r.Classes {
+		t.Added += c.Added
+		t.Modified += c.Modified
+		t.Deleted += c.Deleted
+		t.Bytes += c.Bytes
+	}
+	return t
+}
+
 // Lines counts the lines of both event logs.
 type Lines struct{ Local, Remote int64 }
 

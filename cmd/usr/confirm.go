@@ -130,7 +130,7 @@ func (v *audit) question() string {
 
 // sum is what changes, in one line.
 func (v *audit) sum() string {
-	t := v.totals()
+	t := v.Totals()
 	if v.Push != nil {
 		there := map[sync.ChangeKind]int{}
 		for _, ch := range v.Push.Changes {

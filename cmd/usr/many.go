@@ -355,22 +355,10 @@ func (s *summary) grid(p *page, o opt) *grid {
 			g.rows = append(g.rows, []cell{{text: shown(r.id)}, {fmt.Sprintf("FAILED (%d)", r.failed.Code), bad}, {text: r.failed.Kind}, {}, {}, {}, {}})
 			continue
 		}
-		t := r.audit.totals()
+		t := r.audit.Totals()
 		n := p.counted
 		g.rows = append(g.rows, []cell{{text: shown(r.id)}, {string(r.audit.State), stateTone(r.audit.State)},
 			{string(r.audit.Relation), relationTone(r.audit.Relation)}, n(t.Added), n(t.Modified), n(t.Deleted), sized(t.Bytes)})
 	}
 	return g
-}
-
-// totals adds up the classes.
-func (v *audit) totals() sync.ClassReport {
-	var t sync.ClassReport
-	for _, c := range v.Classes {
-		t.Added += c.Added
-		t.Modified += c.Modified
-		t.Deleted += c.Deleted
-		t.Bytes += c.Bytes
-	}
-	return t
 }
