@@ -25,7 +25,7 @@ type compareFlags struct {
 	placeFlags
 }
 
-// auditFlags say where the audit goes beside standard output.
+// auditFlags say where else the audit goes.
 type auditFlags struct {
 	AuditJSONOut string `name:"audit-json-out" placeholder:"FILE" help:"Write the audit as JSON to FILE as well."`
 	AuditDir     string `placeholder:"DIR" help:"Write it to a file of its own in DIR as well, named by time and dataset."`
@@ -38,21 +38,21 @@ type placeFlags struct {
 	RemotePath string `placeholder:"PATH" help:"FILE: absolute path on the remote."`
 }
 
-// baseFlag takes another base directory than the profile's.
+// baseFlag overrides the profile's base directory.
 type baseFlag struct {
 	BaseDir string `placeholder:"DIR" help:"Another base directory on the same remote, for this command."`
 }
 
-// given are the flags that name the place, as words of a command line.
+// given returns the flags that name the place, as words of a command line.
 func (f placeFlags) given() []string {
 	return words("--base-dir", f.BaseDir, "--repo-root", f.RepoRoot, "--remote-path", f.RemotePath)
 }
 
-// given are the flags that a command on the same dataset should be given as well.
+// given returns the flags that a further command on the same dataset needs too.
 func (f compareFlags) given() []string {
 	var flags []string
 	if f.Verify != defaultVerify {
-		flags = words("--verify", f.Verify) // none, of a command without that flag
+		flags = words("--verify", f.Verify) // empty for a command without that flag
 	}
 	if f.PrimaryOnly {
 		flags = append(flags, "--primary-only")
@@ -65,7 +65,7 @@ func (f compareFlags) given() []string {
 
 const defaultVerify = "hash"
 
-// words are the flags, of pairs of a flag and a value, whose value is not empty.
+// words takes pairs of a flag and a value, and returns those whose value is not empty.
 func words(pairs ...string) (flags []string) {
 	for i := 0; i+1 < len(pairs); i += 2 {
 		if pairs[i+1] != "" {
@@ -87,12 +87,12 @@ type changeFlags struct {
 	Bwlimit     rate     `placeholder:"RATE" help:"Limit of the transfer as rsync takes it: 500 (KiB a second), 1.5M."`
 }
 
-// limitFlag is common to all that changes a side.
+// limitFlag is common to all commands that change a side.
 type limitFlag struct {
 	MaxDelete sync.DeleteLimit `name:"max-delete" placeholder:"N|P%" help:"Refuse to delete more than N files, or P% of those at the destination (default no limit)."`
 }
 
-// modes turns flags into what the engine is asked for, or says which flags contradict each other.
+// modes turns flags into a request to the engine. It fails if flags contradict each other.
 func (f compareFlags) modes() (sync.Modes, error) {
 	return sync.Modes{
 		Primary:  sync.PrimaryMode(f.Verify),
@@ -125,7 +125,7 @@ func contradiction(a, b string) error {
 	return &usageError{why: "cannot use " + a + " with " + b + ": they contradict each other", hint: "leave one of them out"}
 }
 
-// datasetOnly names the flag given that has no meaning for a single file, or "".
+// datasetOnly returns a given flag that has no meaning for a single file, or "".
 func (f compareFlags) datasetOnly() string {
 	switch {
 	case f.PrimaryOnly:
@@ -148,7 +148,7 @@ func (f changeFlags) datasetOnly() string {
 	return ""
 }
 
-// tristate tells a flag that was left out from either of its values.
+// tristate is a flag that may be left out, on or off.
 type tristate int
 
 const (
@@ -180,7 +180,7 @@ func (d *duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// rate is what rsync's --bwlimit takes.
+// rate is a value of rsync's --bwlimit.
 type rate string
 
 var ratePattern = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?[KkMmGg]?[Bb]?$`)

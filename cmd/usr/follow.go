@@ -55,7 +55,7 @@ func (c *followCmd) Run(ctx context.Context, a *app) error {
 	return nil
 }
 
-// terminated: a service manager ends a follow like this, and it has done what it was to do.
+// terminated reports whether SIGTERM ended the follow: a service manager does that, and it is no failure.
 func terminated(ctx context.Context) bool {
 	var by *signalError
 	return errors.As(context.Cause(ctx), &by) && by.signal == syscall.SIGTERM
@@ -83,7 +83,7 @@ func (c *followCmd) check(a *app) (s subject, m sync.Modes, err error) {
 		return s, m, err
 	}
 	m.Following = true
-	if m.LockTimeout == 0 { // one that is held keeps the other datasets waiting
+	if m.LockTimeout == 0 { // a longer wait would hold up the other datasets
 		m.LockTimeout = time.Duration(c.Every)
 	}
 	m.Confirm = func(r *sync.Report) error {
@@ -95,8 +95,8 @@ func (c *followCmd) check(a *app) (s subject, m sync.Modes, err error) {
 	return s, m, a.tryAudits(c.auditFlags, s)
 }
 
-// unasked reports whether a follow may do what a relation calls for: a fast-forward, or with --sync a merge, which a
-// conflict refuses.
+// unasked reports whether a follow may act on a relation without a person: a fast-forward, or with --sync a merge, which
+// fails on a conflict.
 func (c *followCmd) unasked(r sync.Relation) bool {
 	switch r {
 	case sync.LocalBehind, sync.RemoteOnly:
@@ -121,16 +121,16 @@ func (a *app) tryAudits(flags auditFlags, s subject) error {
 	return err
 }
 
-// watch is a follow under way.
+// watch is a running follow.
 type watch struct {
 	*app
 	cmd   *followCmd
 	pair  *sync.Pair
 	modes sync.Modes
-	said  map[string]string // by dataset, what was said last
+	said  map[string]string // by dataset, the failure reported last
 }
 
-// follow says what to follow: the datasets are there, or it ends here.
+// follow finds the datasets to follow, and fails if there are none.
 func (w *watch) follow(ctx context.Context, s subject) (f sync.Follow, err error) {
 	f = sync.Follow{
 		ID: s.id, Local: w.cmd.Sync,
@@ -171,7 +171,7 @@ func (w *watch) act(ctx context.Context, id string) (*sync.Report, error) {
 	return w.pair.Transfer(ctx, id, sync.Pull, w.modes)
 }
 
-// done tells of an increment, and runs what is to be run after it.
+// done reports an increment and runs the hook.
 func (w *watch) done(ctx context.Context, r *sync.Report) {
 	v := w.auditOf(r, false)
 	if err := w.tell(v); err != nil {
@@ -206,7 +206,7 @@ func (w *watch) tell(v *audit) error {
 	return err
 }
 
-// hook runs the command of the user's, which may take its time: the next look waits for it.
+// hook runs the user's command. The next look waits for it.
 func (w *watch) hook(ctx context.Context, v *audit) error {
 	f, err := os.CreateTemp("", "usr-audit-*.json")
 	if err != nil {
@@ -230,7 +230,7 @@ func (w *watch) hook(ctx context.Context, v *audit) error {
 	return cmd.Run()
 }
 
-// says tells of a kind of failure once, and of its end.
+// says reports a kind of failure once, and its end.
 func (w *watch) says(id string, err error) {
 	if err == nil {
 		delete(w.said, id)
@@ -239,7 +239,7 @@ func (w *watch) says(id string, err error) {
 	}
 	w.doing.dataset = orElse(id, w.cmd.Dataset)
 	f := w.explain(err)
-	what := f.Kind + f.Hint // the message tells times and numbers
+	what := f.Kind + f.Hint // the message holds times and numbers
 	if w.said[id] == what {
 		return
 	}
@@ -256,7 +256,7 @@ func (w *watch) gone(id string) {
 	w.progress.tell("usr: warning: " + shown(id) + " is on " + w.cmd.Remote + " no more; the copy here is left as it is")
 }
 
-// live reports whether a connection is there that a command would use without asking.
+// live reports whether there is a connection that a command would use without asking.
 func (w *watch) live(ctx context.Context) bool {
 	p, err := w.profile(w.cmd.Remote)
 	if err != nil {
@@ -271,8 +271,8 @@ func (w *watch) live(ctx context.Context) bool {
 	return err == nil && all
 }
 
-// wait until a time, by the clock of the wall: a machine that was asleep is late already. A clock that was set back
-// does not keep it longer.
+// wait waits until a time of the wall clock: after a sleep of the machine that has passed already. Setting the clock back
+// does not make it longer.
 func (w *watch) wait(ctx context.Context, f sync.Waiting) error {
 	w.progress.waits(func(now time.Time) string { return w.standing(f, now) })
 	defer w.progress.waits(nil)
@@ -294,7 +294,7 @@ func (w *watch) wait(ctx context.Context, f sync.Waiting) error {
 	}
 }
 
-// standing is the line on a terminal.
+// standing returns the line for a terminal.
 func (w *watch) standing(f sync.Waiting, now time.Time) string {
 	changed := "nothing landed yet"
 	if !f.Changed.IsZero() {
@@ -308,7 +308,7 @@ func (w *watch) standing(f sync.Waiting, now time.Time) string {
 	return "following " + safe(w.cmd.Dataset) + " on " + w.cmd.Remote + ": " + changed + ", " + doing
 }
 
-// code is the worst of what is wrong at the end.
+// code returns the worst exit code of what is wrong at the end.
 func (w *watch) code(wrong map[string]error) (code int) {
 	for _, err := range wrong {
 		code = max(code, w.explain(err).Code)

@@ -73,7 +73,7 @@ func (c *generationsCmd) Run(ctx context.Context, a *app) error {
 	return c.prune(ctx, a, p, s, rows)
 }
 
-// subject: a single word is a remote if one has the name and no dataset here does.
+// subject reads the arguments. A single word is a remote if one has that name and no dataset here does.
 func (c *generationsCmd) subject(a *app) (subject, error) {
 	if c.Dataset != "" && c.Remote == "" && !strings.Contains(c.Dataset, "/") {
 		root, err := a.root()
@@ -88,7 +88,7 @@ func (c *generationsCmd) subject(a *app) (subject, error) {
 	return a.dataset(c.Dataset)
 }
 
-// kept lists what is kept of the subject. Where that is nothing, its id may be the last name of one.
+// kept lists what is kept of the subject. If that is nothing, its id may be the last name of another.
 func (c *generationsCmd) kept(ctx context.Context, a *app, p *sync.Pair, s *subject) ([]sync.Kept, error) {
 	rows, err := p.Kept(ctx, s.id, c.Remote != "")
 	if err != nil || len(rows) > 0 || s.id == "" || isRegular(primaryOf(s.root, s.id)) {
@@ -122,7 +122,7 @@ func (c *generationsCmd) prune(ctx context.Context, a *app, p *sync.Pair, s subj
 		if s.id == "" {
 			return &sync.GenerationError{Side: orElse(c.Remote, here), Run: w.Run, Is: sync.NoGeneration}
 		}
-		ids = []string{s.id} // which says what is wrong with it
+		ids = []string{s.id} // Prune says what is wrong with the name
 	}
 	if len(taken) > 0 && !c.Yes {
 		if err := c.confirm(ctx, a, taken); err != nil {
@@ -191,7 +191,7 @@ type keptData struct {
 	Dataset     string  `json:"dataset"`
 	Generation  string  `json:"generation"`
 	Time        string  `json:"time"`
-	By          string  `json:"by"` // pull, pull --force, undo, …; "" where that is not recorded
+	By          string  `json:"by"` // pull, pull --force, undo, …; "" if not recorded
 	Late        int     `json:"late_files"`
 	Whole       bool    `json:"whole"`
 	Files       int     `json:"files"`
@@ -239,7 +239,7 @@ func (l keptList) data() any {
 
 func stampText(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// byWhat is what replaced a generation.
+// byWhat returns the action that replaced a generation.
 func byWhat(k sync.Kept) string {
 	by := k.Action
 	if k.Forced && (by == "pull" || by == "push") {
@@ -318,7 +318,7 @@ func quotaText(q sync.Quota) string {
 	return fmt.Sprintf("%s on %s: %s of %s used", safe(q.Group), safe(q.FileSystem), size(q.Used), size(q.Limit))
 }
 
-// hintGeneration says what can be had instead of a generation.
+// hintGeneration says what to use instead of a generation.
 func (a *app) hintGeneration(e *sync.GenerationError) string {
 	list := "`" + a.onward("generations", orElse(a.doing.dataset, "DATASET"), a.doing.remote) + "`"
 	switch e.Is {
@@ -344,7 +344,7 @@ func codeOfGeneration(e *sync.GenerationError) (code int, kind string) {
 	return codeUsage, "generation"
 }
 
-// hintSpace names what takes room and may go; what exists nowhere else goes by no rule of ours.
+// hintSpace names what takes room. It leaves it to a person to remove what exists nowhere else.
 func (a *app) hintSpace(e *sync.SpaceError) string {
 	var held []string
 	for _, k := range e.Kept {

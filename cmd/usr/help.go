@@ -33,12 +33,12 @@ func (c *helpCmd) Run(_ context.Context, a *app) error {
 	return nil
 }
 
-// noCommandError: nothing was asked for, so that the help is what there is to say.
+// noCommandError means that the command line names no command.
 type noCommandError struct{}
 
 func (noCommandError) Error() string { return "cannot tell what to do: no command is given" }
 
-// withoutCommand prints the help where errors go.
+// withoutCommand prints the help on standard error.
 func (a *app) withoutCommand() error {
 	e := a.env
 	e.stdout = e.stderr
@@ -52,7 +52,7 @@ func (a *app) withoutCommand() error {
 	return noCommandError{}
 }
 
-// bothWays names a flag that is given with and without "no-", or "".
+// bothWays returns a flag that is given with and without "no-", or "".
 func bothWays(flags []*kong.Flag, args []string) string {
 	seen := map[string]bool{}
 	for _, arg := range args {

@@ -7,11 +7,11 @@ import (
 	"github.com/dnadesign-maintainers/usr/sync"
 )
 
-// shellWord quotes a word for the user's shell where that is needed.
+// shellWord quotes a word for the user's shell if needed.
 func shellWord(s string) string { return remote.CommandLine([]string{s}) }
 
-// onward is a command on a dataset and a remote ("" for none) that keeps what was said of the one at hand: where its
-// files are, and what of them matters.
+// onward returns a command on a dataset and a remote ("" for none) with the flags of this run that still matter: where the
+// files are, and which of them count.
 func (a *app) onward(action, dataset, remote string, flags ...string) string {
 	line := append([]string{action}, flags...)
 	line = append(line, dataset)
@@ -29,12 +29,12 @@ func (a *app) onward(action, dataset, remote string, flags ...string) string {
 	return a.alike(line...)
 }
 
-// doingCommand is a command on the dataset and remote at hand.
+// doingCommand is onward for the dataset and remote of this run.
 func (a *app) doingCommand(action string, flags ...string) string {
 	return a.onward(action, orElse(a.doing.dataset, "DATASET"), a.remoteName(), flags...)
 }
 
-// lookCommand shows all that differs.
+// lookCommand returns the command that shows all that differs.
 func (a *app) lookCommand() string { return a.doingCommand("diff", "-v") }
 
 func (a *app) remoteName() string { return orElse(a.doing.remote, "REMOTE") }
@@ -53,7 +53,7 @@ func (a *app) listCommand(side string) string {
 	return a.alike(append([]string{"datasets", side}, words("--base-dir", a.doing.flags.BaseDir)...)...)
 }
 
-// here is how this side is called.
+// here is the name of this side.
 const here = "local"
 
 func (a *app) hintStopped() string {
@@ -96,7 +96,7 @@ func (a *app) hintHistory(e *sync.HistoryError) string {
 	return hint + a.orForce(", or overwrite what the source does not know of with `"+a.doingCommand(string(e.Direction), "--force")+"` (`usr undo` brings it back)")
 }
 
-// orForce is a hint at --force, for a person who can look first; a job that runs by itself is never told to.
+// orForce returns a hint at --force only for a person, who can look first; an unattended job never gets one.
 func (a *app) orForce(hint string) string {
 	if a.env.canAsk() {
 		return hint
@@ -104,7 +104,7 @@ func (a *app) orForce(hint string) string {
 	return ""
 }
 
-// hintDeletion: -y does not override the refusal. An undo needs no --force for that.
+// hintDeletion does not propose -y, which does not override the refusal. An undo needs no --force for it.
 func (a *app) hintDeletion(e *sync.DeletionError) string {
 	switch {
 	case e.Action == "undo":
@@ -184,7 +184,7 @@ func (a *app) hintDoctor() string {
 	return "check the remote with `" + a.command("remotes", "doctor", "--remote", a.remoteName()) + "`"
 }
 
-// hintConnect: what to try depends on how far ssh came.
+// hintConnect depends on how far ssh came.
 func (a *app) hintConnect(e *remote.ConnectError) string {
 	show := "`" + a.command("remotes", "show", a.remoteName()) + "`"
 	switch e.Reason {
@@ -220,7 +220,7 @@ func (a *app) hintAuth(show string) string {
 	return "run it again, or check user and key in " + show
 }
 
-// login is how a person logs in where the profile at hand leads.
+// login returns the command with which a person logs in to the profile's host.
 func (a *app) login(host string, options ...string) string {
 	t := ssh.Target{Host: orElse(host, "HOST")}
 	if a.doing.remote == "" {

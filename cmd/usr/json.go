@@ -12,7 +12,7 @@ import (
 
 const outputVersion = 1
 
-// document is every JSON object that the program prints: data of a success, or the error.
+// document is every JSON object that the program prints: the data of a success, or the error.
 type document struct {
 	Data  any
 	Error *failure
@@ -23,7 +23,7 @@ func (d document) MarshalJSON() ([]byte, error) {
 	if d.Error != nil {
 		return encode(struct {
 			Version int      `json:"usr_output_version"`
-			Data    any      `json:"data,omitempty"` // what was done before
+			Data    any      `json:"data,omitempty"` // done before the failure
 			Error   *failure `json:"error"`
 		}{outputVersion, d.Data, d.Error})
 	}
@@ -33,7 +33,7 @@ func (d document) MarshalJSON() ([]byte, error) {
 	}{outputVersion, d.Data})
 }
 
-// encode is json.Marshal without the escapes meant for web pages.
+// encode is json.Marshal without the escapes for web pages.
 func encode(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -42,8 +42,8 @@ func encode(v any) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// writeJSON prints v indented. What JSON allows in strings and terminals obey or people cannot see, such as DEL, the C1
-// controls and the marks that turn the direction of text, is escaped; in JSON it can stand in strings only.
+// writeJSON prints v indented. It escapes what JSON allows in strings but terminals obey or people cannot see: DEL, the C1
+// controls, the marks that turn the direction of text. These occur in strings only.
 func writeJSON(w io.Writer, v any) error {
 	raw, err := encode(v)
 	if err != nil {
@@ -84,7 +84,7 @@ func escapeControls(text []byte) []byte {
 	return out
 }
 
-// jsonPath is a path in JSON, which has no place for bytes that are not UTF-8.
+// jsonPath is a path in JSON, which cannot hold bytes that are not UTF-8.
 type jsonPath struct {
 	Path  string `json:"path,omitempty"`
 	Bytes []byte `json:"path_b64,omitempty"` // base64 of the path, in place of Path

@@ -18,7 +18,7 @@ type logCmd struct {
 	Failed  bool   `help:"Show refusals and failures only."`
 }
 
-// lately is a duration that may be told in days.
+// lately is a duration that may be given in days.
 type lately time.Duration
 
 // UnmarshalText is called by kong.
@@ -90,7 +90,7 @@ func (l logList) text(p *page, _ opt) {
 	l.messages(p)
 }
 
-// messages are those of what failed, which no table holds.
+// messages prints the messages of failures, which do not fit into the table.
 func (l logList) messages(p *page) {
 	first := true
 	for _, e := range l {

@@ -37,8 +37,8 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], e))
 }
 
-// stoppable ends at the first Ctrl-C or the like, which stops children and releases locks; the second ends the program
-// where it stands.
+// stoppable returns a context that the first signal such as Ctrl-C cancels, which stops children and releases locks. The
+// second signal ends the program at once.
 func stoppable() context.Context {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
@@ -58,15 +58,14 @@ type signalError struct{ signal os.Signal }
 func (e *signalError) Error() string { return "stopped by the signal " + e.signal.String() }
 func (e *signalError) Unwrap() error { return context.Canceled }
 
-// gcPercent keeps the heap near what lives in it: nearly all of that is listings, which are long-lived, so that
-// collecting more often costs little.
+// gcPercent keeps the heap small. Nearly all of it is listings, which live long, so collecting more often costs little.
 const gcPercent = 30
 
-// gcBallast is address space that is never touched, and so is no memory. It counts as heap, which keeps the collector
-// from running again and again while the heap grows from nothing.
+// gcBallast is never touched, so it takes address space but no memory. It counts as heap, which keeps the collector from
+// running again and again while the heap is small.
 const gcBallast = 16 << 20
 
-// run is the whole program: it carries out one command line and returns the exit code.
+// run is the whole program: it runs one command line and returns the exit code.
 func run(ctx context.Context, args []string, e env) int {
 	if len(args) > 0 && args[0] == completeCommand {
 		return complete(ctx, args[1:], e)
@@ -97,8 +96,8 @@ func run(ctx context.Context, args []string, e env) int {
 	return a.finish(err)
 }
 
-// newParser makes the kong parser of the tree in cli.go; done tells afterwards whether help or version was asked for,
-// where kong would end the process.
+// newParser makes the kong parser of the tree in cli.go. done is set when help or version was printed, where kong would end
+// the process.
 func newParser(a *app) (parser *kong.Kong, done *asked, err error) {
 	done = &asked{}
 	parser, err = kong.New(&a.cli,
@@ -114,24 +113,24 @@ func newParser(a *app) (parser *kong.Kong, done *asked, err error) {
 	return parser, done, err
 }
 
-// asked is set where kong has printed what was asked for and would exit.
+// asked is set when kong has printed what was asked for and would exit.
 type asked struct{ asked bool }
 
-// badCommandLine explains kong's error with the help to look at.
+// badCommandLine adds a hint at the right help to kong's error.
 func (a *app) badCommandLine(err error) error {
 	help := "usr --help"
 	var parse *kong.ParseError
 	if errors.As(err, &parse) && parse.Context != nil {
 		if path := parse.Context.Command(); path != "" {
 			help = commandHelp(parse.Context)
-		} else if strings.HasPrefix(err.Error(), "expected one of ") { // and no word was there
+		} else if strings.HasPrefix(err.Error(), "expected one of ") { // there was no word at all
 			return a.withoutCommand()
 		}
 	}
 	return &usageError{why: "cannot read the command line: " + err.Error(), hint: "run `" + help + "`"}
 }
 
-// commandHelp is the help of the innermost command that was recognized.
+// commandHelp returns the help command of the innermost command that kong recognized.
 func commandHelp(ctx *kong.Context) string {
 	help := "usr"
 	for _, p := range ctx.Path {
