@@ -13,9 +13,9 @@ import (
 	"unicode/utf8"
 )
 
-// TestScreens plays the demo on a terminal of 80 columns and holds the pictures and the guide's screens against it.
+// TestGoldenScreens plays the demo on a terminal of 80 columns and holds the pictures and the guide's screens against it.
 // scripts/screens makes them anew.
-func TestScreens(t *testing.T) {
+func TestGoldenScreens(t *testing.T) {
 	screens := playScreens(t)
 	compareGolden(t, "../../docs/audit.svg", still(screens["pull"]))
 	loop := recording(screens["before"] + screens["diff"] + remark("Pull the increment.") + screens["pull"] + screens["loop"])
@@ -140,15 +140,26 @@ const (
 // sgr is how a terminal is told about colours.
 var sgr = regexp.MustCompile("\x1b\\[([0-9;]*)m")
 
+// screenLines folds long lines as a terminal does; none of those is coloured.
+func screenLines(text string) (lines []string) {
+	for _, line := range strings.Split(strings.TrimSpace(text), "\n") {
+		for runes := []rune(line); len(runes) > 80 && !strings.Contains(line, "\x1b"); runes = []rune(line) {
+			lines, line = append(lines, string(runes[:80])), string(runes[80:])
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
 // still is a picture of a terminal's whole text.
 func still(text string) string {
-	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	lines := screenLines(text)
 	return picture(len(lines), "", drawLines(lines))
 }
 
 // recording is a moving picture of a terminal: its text moves up as commands are typed and answered.
 func recording(text string) string {
-	lines := strings.Split(strings.TrimSpace(text), "\n")
+	lines := screenLines(text)
 	type frame struct {
 		rows    int
 		seconds float64
