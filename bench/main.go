@@ -25,6 +25,7 @@ type options struct {
 	rate                               int64
 	push, markdown, keep               bool
 	scale, wire, streams, trace, peers bool
+	fleet                              bool
 }
 
 func main() {
@@ -54,6 +55,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.BoolVar(&o.keep, "keep", false, "leave the directory for a look")
 	f.BoolVar(&o.peers, "peers", false, "compare with the other programs (the default if nothing else is asked for)")
 	f.BoolVar(&o.scale, "scale", false, "usr and rsync -a from 1 000 to 200 000 files")
+	f.BoolVar(&o.fleet, "fleet", false, "120 small datasets by a glob, and 60 with 20 ms each way")
 	f.BoolVar(&o.wire, "wire", false, "bytes that small changes in large files cost")
 	f.BoolVar(&o.streams, "streams", false, "several rsync processes at once, over a slow network")
 	f.BoolVar(&o.trace, "trace", false, "what each phase of usr takes")
@@ -64,7 +66,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if f.NArg() > 0 || o.rounds < 1 || o.size <= 0 {
 		return o, fmt.Errorf("cannot read the command line %q: see -h", strings.Join(args, " "))
 	}
-	o.peers = o.peers || !(o.scale || o.wire || o.streams || o.trace)
+	o.peers = o.peers || !(o.scale || o.fleet || o.wire || o.streams || o.trace)
 	return o, nil
 }
 
@@ -82,7 +84,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	for _, part := range []struct {
 		asked bool
 		do    func() error
-	}{{o.peers, b.compareAll}, {o.trace, b.traceAll}, {o.scale, b.scaleTable}, {o.wire, b.wireTable}, {o.streams, b.streamsTable}} {
+	}{{o.peers, b.compareAll}, {o.trace, b.traceAll}, {o.scale, b.scaleTable}, {o.fleet, b.fleetTable}, {o.wire, b.wireTable}, {o.streams, b.streamsTable}} {
 		if !part.asked {
 			continue
 		}

@@ -185,8 +185,10 @@ func (b *bench) reset() error {
 }
 
 // check makes sure that a contestant did its work: the same paths and sizes are in both places.
-func (b *bench) check(dest string) error {
-	want, err := inventory(b.source())
+func (b *bench) check(dest string) error { return same(b.source(), dest) }
+
+func same(source, dest string) error {
+	want, err := inventory(source)
 	if err != nil {
 		return err
 	}
@@ -195,7 +197,7 @@ func (b *bench) check(dest string) error {
 		return err
 	}
 	if !slices.Equal(want, have) {
-		return fmt.Errorf("%s is not what %s is (%d and %d files)", dest, b.source(), len(have), len(want))
+		return fmt.Errorf("%s is not what %s is (%d and %d files)", dest, source, len(have), len(want))
 	}
 	return nil
 }
