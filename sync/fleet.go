@@ -191,33 +191,28 @@ func (f *fleet) session(waiting func(remote.Waiting)) side {
 
 // carryOut does it with one dataset.
 func (p *Pair) carryOut(ctx context.Context, f Fleet, t task) (*Report, error) {
-	here, observe := p.local, p.o.Observe
-	p.local, p.remote, p.o.Observe = &ahead{here, t.here, t.asked}, &ahead{p.remote, t.there, t.asked}, f.Observe(t.i)
-	if p.place = nil; t.there != nil {
+	observe := p.o.Observe
+	defer func() { p.o.Observe, p.ahead, p.place = observe, ahead{}, nil }()
+	p.o.Observe, p.ahead = f.Observe(t.i), ahead{Sides[*remote.Survey]{Local: t.here, Remote: t.there}, t.asked}
+	if t.there != nil {
 		p.place = &t.there.Place
 	}
-	defer func() {
-		p.local, p.o.Observe = here, observe
-		if there, same := p.remote.(*ahead); same { // not dialled anew
-			p.remote = there.side
-		}
-	}()
 	return f.Do(ctx, p, t.i)
 }
 
-// ahead is a side that was surveyed together with others: the first survey of a dataset is that one, if it is not too old.
+// ahead are the surveys of a dataset that were made together with those of others: each is for the first look at its side.
 type ahead struct {
-	side
-	first *remote.Survey
+	Sides[*remote.Survey]
 	asked time.Time
 }
 
 const surveyHolds = time.Minute
 
-func (a *ahead) Survey(ctx context.Context, id, key, known string) (*remote.Survey, error) {
-	first := a.first
-	if a.first = nil; first != nil && known == "" && time.Since(a.asked) < surveyHolds {
-		return first, nil
+// take returns that of a side, nil where it has to be asked for.
+func (a *ahead) take(of **remote.Survey) *remote.Survey {
+	sv := *of
+	if *of = nil; time.Since(a.asked) > surveyHolds {
+		return nil
 	}
-	return a.side.Survey(ctx, id, key, known)
+	return sv
 }

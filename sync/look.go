@@ -116,11 +116,7 @@ func (c *command) method(ctx context.Context) (method, error) {
 // lookAt reads one side. Digests that were learnt since before was listed are kept where they still speak for their
 // files, and before is not to be used any more but for asking what it shows.
 func (p *Pair) lookAt(ctx context.Context, s side, id string, before *snapshot) (*snapshot, error) {
-	known := ""
-	if before != nil {
-		known = before.survey.Listing
-	}
-	sv, err := s.Survey(ctx, id, stateKey(id), known)
+	sv, err := p.survey(ctx, s, id, before)
 	if err != nil {
 		return nil, err
 	}
@@ -137,6 +133,21 @@ func (p *Pair) lookAt(ctx context.Context, s side, id string, before *snapshot) 
 		snap.files.LearnSettled(before.files, before.survey.Now)
 	}
 	return snap, nil
+}
+
+// survey asks a side, or takes what it has told already.
+func (p *Pair) survey(ctx context.Context, s side, id string, before *snapshot) (*remote.Survey, error) {
+	if before != nil {
+		return s.Survey(ctx, id, stateKey(id), before.survey.Listing)
+	}
+	of := &p.ahead.Remote
+	if s == p.local {
+		of = &p.ahead.Local
+	}
+	if sv := p.ahead.take(of); sv != nil {
+		return sv, nil
+	}
+	return s.Survey(ctx, id, stateKey(id), "")
 }
 
 // listTree is a walk as a manifest.

@@ -24,6 +24,7 @@ type Pair struct {
 	localRsync    func(context.Context) (rsync.Version, error) // of this host; asked once
 	executions    *atomic.Int64                                // ssh processes started, rsync's included
 	place         *remote.Place                                // of the remote, where it is known beforehand
+	ahead         ahead
 }
 
 // Options is what all operations on a pair share.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -72,7 +73,7 @@ func TestFaultFleet(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(stdout), "\n")
 	end := strings.Join(lines[max(0, len(lines)-20):], "\n")
 	wants(t, end, locked+": wait until the other program is done", damaged+": mend the event log", diverged+": keep what both have with `usr sync "+diverged,
-		"vanished: "+gone+" is on cluster no more", "3 needs you")
+		"vanished: "+gone+" is on cluster no more", "3 need you")
 	at := -1
 	for _, id := range []string{locked, damaged, diverged} { // in order, though not done in order
 		i := strings.Index(stderr, " "+id)
@@ -171,6 +172,23 @@ func TestFleetQuestion(t *testing.T) {
 	wants(t, stderr, "Sync of 2 datasets with cluster: here +2 ~3 -0", "; there +1 ~0 -0")
 }
 
+// TestFleetSync: where both sides of several datasets moved they are merged, and pushed.
+func TestFleetSync(t *testing.T) {
+	t.Parallel()
+	b, _ := farBench(t, remotetest.Options{})
+	ids := b.fleet(3)
+	for _, id := range ids[:2] {
+		must(t, dataset.Increment(b.path("cluster", id), 10))
+		must(t, dataset.Append(b.path("local", id)))
+		b.write("local/"+id+"/mine", "new")
+	}
+	stdout, _ := b.run(0, "sync", "ns/*", "cluster", "-y")
+	wants(t, stdout, "3 datasets: 2 synced, 1 in sync")
+	for _, id := range ids {
+		b.equal(id)
+	}
+}
+
 // TestFleetSessions: where the host allows fewer sessions at a time than are wanted, fewer are used.
 func TestFleetSessions(t *testing.T) {
 	t.Parallel()
@@ -255,5 +273,76 @@ func TestFleetProgress(t *testing.T) {
 	two.observe(sync.Warned{Text: "take care"})
 	if len(one.warnings) != 1 || len(two.warnings) != 1 || len(p.warnings) != 1 {
 		t.Errorf("%q, %q, %q", one.warnings, two.warnings, p.warnings)
+	}
+}
+
+// TestFaultFleetStorm: the line is cut, or the program is killed, while several transactions are at work. Each dataset is
+// then exactly its old content or its new, and the next command brings all to the new.
+func TestFaultFleetStorm(t *testing.T) {
+	t.Parallel()
+	for _, way := range []string{"pull", "push"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			b, s := farBench(t, remotetest.Options{})
+			relay, err := remotetest.Relay(fmt.Sprintf("127.0.0.1:%d", s.Port()), 0, 0)
+			must(t, err)
+			t.Cleanup(relay.Close)
+			config, err := s.WriteConfig("relayed", relay.Port())
+			must(t, err)
+			b.profile(s, "ssh_config: "+config)
+			ids := b.fleet(shortOr(5, 20))
+			from, to := "cluster", "local"
+			if way == "push" {
+				from, to = to, from
+			}
+			for round := range shortOr(2, 30) {
+				b.storm(relay, ids, way, from, to, round%2 == 1)
+			}
+			nothingRuns(t, s)
+		})
+	}
+}
+
+func (b *bench) storm(relay *remotetest.RelayServer, ids []string, way, from, to string, kill bool) {
+	b.t.Helper()
+	old, fresh := map[string]map[string]string{}, map[string]map[string]string{}
+	for _, id := range ids {
+		var err error
+		old[id], err = contentOf(b.path(to, id))
+		must(b.t, err)
+		must(b.t, dataset.Increment(b.path(from, id), 5))
+		fresh[id], err = contentOf(b.path(from, id))
+		must(b.t, err)
+	}
+	cmd := b.program(way, "ns/*", "cluster", "-y")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	must(b.t, cmd.Start())
+	before := len(globbed(b.t, b.path(to, ".usr-sync/generations/*/*/tree")))
+	for begin := time.Now(); time.Since(begin) < 20*time.Second; time.Sleep(5 * time.Millisecond) { // until some of them switch, or soon after
+		if len(globbed(b.t, b.path(to, ".usr-sync/stage/*/*/tree"))) > 1 || len(globbed(b.t, b.path(to, ".usr-sync/generations/*/*/tree"))) > before {
+			break
+		}
+	}
+	time.Sleep(time.Duration(rand.IntN(200)) * time.Millisecond)
+	if kill {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	}
+	relay.Cut()
+	_ = cmd.Wait()
+	for _, id := range ids {
+		now, err := contentOf(b.path(to, id))
+		must(b.t, err)
+		if difference(now, old[id]) != "" && difference(now, fresh[id]) != "" {
+			b.t.Errorf("%s is neither old nor new: %s, %s", id, difference(now, old[id]), difference(now, fresh[id]))
+		}
+	}
+	b.run(0, way, "ns/*", "cluster", "-y")
+	for _, id := range ids {
+		b.equal(id)
+	}
+	for _, left := range []string{"stage/*/*", "journal/*[^k]"} { // but for .lock
+		if all := globbed(b.t, b.path(to, ".usr-sync", left)); len(all) > 0 {
+			b.t.Errorf("left behind: %q", all)
+		}
 	}
 }

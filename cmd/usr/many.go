@@ -295,7 +295,7 @@ func (s *summary) text(p *page, o opt) {
 }
 
 // outcomes are what may have become of a dataset, in the order in which they are told.
-var outcomes = []string{"pulled", "pushed", "undone", "would be pulled", "would be pushed", "only there", "only here", "behind", "ahead", "differ",
+var outcomes = []string{"pulled", "pushed", "synced", "would be pulled", "would be pushed", "would be synced", "only there", "only here", "behind", "ahead", "differ",
 	"in sync", "needs you"}
 
 // counts tells how many datasets had each outcome.
@@ -305,7 +305,11 @@ func (s *summary) counts(p *page) (out []string) {
 		counts[r.outcome()]++
 	}
 	for _, what := range outcomes {
-		if n := counts[what]; n > 0 {
+		n := counts[what]
+		if n > 1 && what == "needs you" {
+			what = "need you"
+		}
+		if n > 0 {
 			out = append(out, p.number(n)+" "+what)
 		}
 	}
