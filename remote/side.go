@@ -45,11 +45,14 @@ type Survey struct {
 	Listing    string          // stands for the listing, change times and all; "" if the side does not tell
 	Registry   string          // verify.RegistrySum of the root, where no listing was known before
 	Same       bool            // the listing is the known one, and Entries is empty
+	Names      verify.Names    // how names are taken there, as far as that can be seen
+	Misspelt   bool            // the directory is called by another name, which is one with that of the id
 }
 
 // Staged says how a stage is going to take live's place.
 type Staged struct {
-	Exchange bool // as a whole, in one step; else entry by entry, in place
+	Exchange bool         // as a whole, in one step; else entry by entry, in place
+	Names    verify.Names // how names are taken there; in an empty root that shows only now
 }
 
 // Change is what becomes of a file of live, or of a directory.

@@ -60,6 +60,9 @@ package() {
     apt-get:cc) echo gcc libc6-dev ;;
     *:cc) echo gcc ;;
     *:mkfs.ext4) echo e2fsprogs ;;
+    *:mkfs.exfat) echo exfatprogs ;;
+    apt-get:mount.exfat-fuse) echo exfat-fuse ;;
+    *:mount.exfat-fuse) echo fuse-exfat ;;
     dnf:shellcheck) echo epel-release ShellCheck ;;
     *) echo "$2" ;;
   esac

@@ -26,13 +26,18 @@ func (e *MissingError) Error() string {
 	return fmt.Sprintf("cannot find %s on %s: %s", strconv.Quote(e.Path), e.Side, why)
 }
 
-// UnsafeError means that a tree holds entries that are neither files nor directories, which are never transferred.
+// UnsafeError means that a tree holds entries that are neither files nor directories, which are never transferred, or whose
+// names the other side cannot hold.
 type UnsafeError struct {
 	Side  string
 	Paths []string // "path (symlink)"
+	Names string   // the side that cannot hold the names, else ""
 }
 
 func (e *UnsafeError) Error() string {
+	if e.Names != "" {
+		return fmt.Sprintf("cannot name entries of %s on %s: %s", e.Side, e.Names, list(e.Paths))
+	}
 	return fmt.Sprintf("cannot transfer unsafe entries of %s: %s", e.Side, list(e.Paths))
 }
 

@@ -120,6 +120,9 @@ func (p *Pair) lookAt(ctx context.Context, s side, id string, before *snapshot) 
 	if err != nil {
 		return nil, err
 	}
+	if sv.Misspelt {
+		return nil, &UnsafeError{Side: s.Name(), Paths: []string{id + " (is there by a name that differs in case)"}}
+	}
 	if sv.Same {
 		snap := *before
 		snap.survey = sv

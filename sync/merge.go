@@ -46,10 +46,34 @@ func (c *command) mergeOf(ctx context.Context, v view, base *history.Base, h com
 			return nil, err
 		}
 	}
-	if err := history.Settle(m.rows, c.asked.Take.choose); err != nil {
+	if err := history.Settle(m.rows, m.together(v), c.asked.Take.choose); err != nil {
 		return nil, err
 	}
 	return m, nil
+}
+
+// together tells which names of the merged dataset either side takes for one, beside those that are the same on both.
+func (m *merged) together(v view) func(standing []string) [][2]string {
+	here, there := v.local.survey.Names, v.remote.survey.Names
+	if !here.Case && !here.Form && !there.Case && !there.Form {
+		return nil
+	}
+	rows := m.rows
+	var same []string
+	for i := range v.local.files {
+		path := v.local.files[i].Path
+		for len(rows) > 0 && rows[0].Path < path {
+			rows = rows[1:]
+		}
+		if len(rows) == 0 || rows[0].Path != path {
+			same = append(same, path)
+		}
+	}
+	return func(standing []string) [][2]string {
+		all := slices.Concat(same, standing)
+		slices.Sort(all)
+		return append(here.Together(all), there.Together(all)...)
+	}
 }
 
 func (m *merged) conflicts() (rows []history.Row) {

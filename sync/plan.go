@@ -319,6 +319,9 @@ func (p *plan) safe() error {
 	if len(p.dst.unsafe) > 0 && !m.Force && len(p.changes) > 0 {
 		return &UnsafeError{Side: p.dst.side.Name(), Paths: p.dst.unsafe}
 	}
+	if err := p.held(false); err != nil {
+		return err
+	}
 	if blocking := p.blocking(); len(blocking) > 0 {
 		return &UnsafeError{Side: p.dst.side.Name(), Paths: blocking}
 	}
@@ -375,6 +378,36 @@ func (p *plan) orphans(path string) bool {
 		return db != path && it.origin != keep
 	}
 	return db != path && p.dst.files.Find(db) != nil
+}
+
+// held refuses names of the new tree that the destination takes for one, or not at all. In place they meet those that go
+// as well.
+func (p *plan) held(inPlace bool) error {
+	names := p.dst.survey.Names
+	if names == (verify.Names{}) || len(p.changes) == 0 {
+		return nil
+	}
+	all := slices.Concat(p.newDirs, p.keptDirs)
+	for i := range p.items {
+		all = append(all, p.items[i].Path)
+	}
+	for _, ch := range p.changes {
+		if inPlace && ch.Kind == Deleted {
+			all = append(all, ch.Path)
+		}
+	}
+	slices.Sort(all)
+	var paths []string
+	for _, pair := range names.Together(all) {
+		paths = append(paths, pair[0]+" (is one with "+pair[1]+" there)")
+	}
+	for _, path := range names.Refused(all) {
+		paths = append(paths, path+" (is not UTF-8)")
+	}
+	if len(paths) == 0 {
+		return nil
+	}
+	return &UnsafeError{Side: p.src.side.Name(), Paths: paths, Names: p.dst.side.Name()}
 }
 
 // blocking lists what has to stay at the destination and lies in a directory whose place a file is to take.

@@ -39,6 +39,12 @@ func (cl *claim) stage(ctx context.Context, p *plan) (*stage, error) {
 	st.tree = statePath(st.dst, "stage", c.key, st.run, "tree")
 	way, err := st.dst.Stage(ctx, c.key, st.run, p.dst.survey.Live, !c.o.NoExchange)
 	st.inPlace = !way.Exchange
+	if err == nil {
+		p.dst.survey.Names.Learn(way.Names)
+		if err = p.held(st.inPlace); err != nil {
+			st.leave(err)
+		}
+	}
 	return st, err
 }
 

@@ -215,6 +215,8 @@ func (a *app) classify(err error) (code int, kind, hint string) {
 		return codeRefused, "deletion", a.hintDeletion(deletion)
 	case errors.As(err, &missing):
 		return codeRefused, "missing", a.hintMissing(missing)
+	case errors.As(err, &unsafe) && unsafe.Names != "":
+		return codeRefused, "unsafe", "rename them on " + unsafe.Side + ", or add one of each pair to the remote's `ignore` patterns"
 	case errors.As(err, &unsafe):
 		return codeRefused, "unsafe", "replace or remove them on " + unsafe.Side + " (symlinks, devices, pipes and sockets are never transferred), or add them to the remote's `ignore` patterns"
 	case errors.As(err, &planted):

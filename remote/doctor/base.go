@@ -136,6 +136,23 @@ func (h *hostDoctor) tried(r records) {
 		h.exchange(r)
 	}
 	h.locking(r)
+	if r.has("names") {
+		h.names("names", strings.Fields(r["names"]))
+	}
+}
+
+// names says which names are one in a root.
+func (r *report) names(name string, are []string) {
+	words := map[string]string{"case": "that differ in case alone are one", "form": "that differ in how letters are composed are one",
+		"utf8": "that are not UTF-8 are refused"}
+	var saw []string
+	for _, a := range are {
+		saw = append(saw, words[a])
+	}
+	if len(saw) == 0 {
+		saw = []string{"are kept as they are"}
+	}
+	r.ok(name, "names %s", strings.Join(saw, ", "))
 }
 
 // verdict is ok if the record is there and empty.

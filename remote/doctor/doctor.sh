@@ -47,6 +47,17 @@ stage_try() { # base run
   attempt rename renamed "$top"
   if exchange a b && [ "$(cat a/file)" = b ]; then put exchange "$way"; else put noexchange "$renamer"; fi
   if have flock; then attempt lock locking; fi
+  put names "$(namings)"
+}
+# namings: which names are one there, and whether others than UTF-8 are refused.
+namings() {
+  mkdir names && cd names || return
+  : >a
+  [ ! -e A ] || echo case
+  composed=$(printf '\303\251') apart=$(printf 'e\314\201') bad=$(printf '\377')
+  : >"$composed"
+  [ ! -e "$apart" ] || echo form
+  ( : >"$bad" ) 2>/dev/null || echo utf8
 }
 change() { mkdir "$1" && echo x >"$1/file" && mv "$1/file" "$1/other" && rm "$1/other" && rmdir "$1"; }
 hard() { ln a/file a/link && [ "$(inode a/file)" = "$(inode a/link)" ] && rm a/link; }

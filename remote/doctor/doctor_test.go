@@ -88,6 +88,7 @@ const localRows = `
 	ok   local root: /.*
 	ok   local flock: one holder at a time, free when released
 	ok   local time stamps: files show fractions of a second
+	ok   local names: names are kept as they are
 `
 
 func TestDoctorHealthy(t *testing.T) {
@@ -141,6 +142,7 @@ func baseRows(changed map[string]string) string {
 		`ok   rename: a directory renamed out of .usr-sync and back`,
 		`ok   exchange: a dataset is switched as a whole: .*, by (perl|python3)`,
 		`ok   lock: of two processes one gets it, the other when it is released`,
+		`ok   names: names are kept as they are`,
 	}, changed)
 }
 
@@ -358,7 +360,7 @@ func TestDoctorOfADirectory(t *testing.T) {
 	t.Parallel()
 	tg := ssh.Target{Name: "mount", BaseDir: t.TempDir()}
 	here := rows([]string{
-		`ok   local rsync: .*`, `ok   local resume: .*`, `ok   local root: /.*`, `ok   local flock: .*`, `ok   local time stamps: .*`,
+		`ok   local rsync: .*`, `ok   local resume: .*`, `ok   local root: /.*`, `ok   local flock: .*`, `ok   local time stamps: .*`, `ok   local names: .*`,
 	}, nil)
 	expect(t, examine(t, tg, nil), here+baseRows(map[string]string{"exchange": `ok   exchange: .*, by this program`}))
 	tg.BaseDir += "/none"

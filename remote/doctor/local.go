@@ -159,6 +159,23 @@ func (d *Doctor) localRoot(r *report) {
 	if err == nil {
 		r.stamps("local time stamps", e.Mtime)
 	}
+	r.names("local names", namings(scratch))
+}
+
+// namings tries in a directory of ours which names are one.
+func namings(dir string) (are []string) {
+	make := func(name string) error { return os.WriteFile(filepath.Join(dir, name), nil, 0o600) }
+	exists := func(name string) bool { _, err := os.Lstat(filepath.Join(dir, name)); return err == nil }
+	if make("a") == nil && exists("A") {
+		are = append(are, "case")
+	}
+	if make("\u00e9") == nil && exists("e\u0301") {
+		are = append(are, "form")
+	}
+	if make("\xff") != nil {
+		are = append(are, "utf8")
+	}
+	return are
 }
 
 const flockAdvice = "keep the root on a file system with flock(2): a local disk; NFS with its lock service; Lustre mounted with -o flock"

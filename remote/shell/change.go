@@ -18,7 +18,14 @@ import (
 // what mkdir would give in its place. It is exchanged with live only if that is asked for and was tried. Needs the claim.
 func (s *Session) Stage(ctx context.Context, key, run, live string, exchange bool) (remote.Staged, error) {
 	out, err := s.read(ctx, request{verb: "stage", args: []string{s.root, key, run, live, bit(exchange)}}, "make a stage for "+remote.Escape(live))
-	return remote.Staged{Exchange: slices.Contains(fields(out), [2]string{"exchange", "1"})}, err
+	var way remote.Staged
+	for _, f := range fields(out) {
+		way.Exchange = way.Exchange || f == [2]string{"exchange", "1"}
+		if f[0] == "names" {
+			way.Names.Learn(taken(f[1]))
+		}
+	}
+	return way, err
 }
 
 // Link hard-links relative paths of one directory into another, making directories as needed; a directory among

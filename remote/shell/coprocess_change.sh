@@ -55,6 +55,7 @@ do_stage() { # root key run live exchange: 1 where that is to be tried
     mode=0$(printf %o $mode)
   fi
   like "${mode#0}" "$gid" .
+  naming "$1"
   [ "$5" = 0 ] || ! (can_exchange "$R") || put exchange 1
 }
 # can_exchange: by one process, two directories that are new. There are file systems that report success and destroy.

@@ -77,7 +77,33 @@ about_root() { # root
   [ -z "$there" ] || put rootid "$(about %i "$near")"
   S=$1/.usr-sync state=$near
   [ ! -d "$S" ] || state=$S
+  naming "$near"
 }
+# naming: how names are taken there, as far as looking for some tells. Nothing is written.
+naming() { # directory
+  folds= bad=$1/$(printf '\377')
+  if [ -d "$1/.usr-sync" ]; then
+    [ ! -d "$1/.USR-SYNC" ] || folds=1
+  else
+    other=${1%/*}/$(printf %s "${1##*/}" | tr A-Za-z a-zA-Z)
+    [ "$other" = "$1" ] || ! [ "$other" -ef "$1" ] || folds=1
+  fi
+  [ -z "$folds" ] || put names case
+  case $( ( : <"$bad" ) 2>&1 || :) in *Invalid*|*'llegal byte'*) put names utf8;; esac
+}
+# spelled: whether the directories of an id are called so, where names are one that differ in case.
+spelled() ( # root id
+  [ -n "$folds" ] || return 0
+  cd -- "$1/" || return 0
+  rest=$2/
+  set +f
+  while [ -n "$rest" ]; do
+    name=${rest%%/*} rest=${rest#*/} found=
+    for d in * .*; do [ "$d" != "$name" ] || found=1; done
+    [ -n "$found" ] || return 1
+    cd -- "./$name/" || return 0
+  done
+)
 space() {
   last_line "$(df -Pk -- "$state" 2>/dev/null)"; put space "$line"
   last_line "$(df -Pi -- "$state" 2>/dev/null)"; put inodes "$line"
@@ -90,6 +116,7 @@ do_survey() { # root id key, sum of a listing that need not be told again
   parent=$near
   [ -z "$there" ] || parent=$real/..
   put live "$real"; put exists "$there"
+  [ -z "$there" ] || spelled "$1" "$2" || put misspelt 1
   key=$3 known=$4
   devices=$(about %d "$state" "$parent" "$near")
   set -- $devices; put devices "$*"

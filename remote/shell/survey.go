@@ -28,7 +28,8 @@ func (s *Session) Survey(ctx context.Context, id, key, known string) (*remote.Su
 }
 
 func (s *Session) survey(ctx context.Context, id, key, known string) (*remote.Survey, error) {
-	v := &remote.Survey{Place: remote.Place{Host: s.conn.Hostname()}, EventLines: -1, FreeBytes: -1, FreeInodes: -1}
+	v := &remote.Survey{Place: remote.Place{Host: s.conn.Hostname()}, EventLines: -1, FreeBytes: -1, FreeInodes: -1,
+		Names: s.names()}
 	what := "survey " + remote.Escape(s.root+"/"+id)
 	ask := request{verb: "survey", args: []string{s.root, id, key, known}, names: s.listed.Load()}
 	err := s.do(ctx, ask, what, func(r io.Reader) error {
@@ -51,6 +52,15 @@ func (s *Session) survey(ctx context.Context, id, key, known string) (*remote.Su
 	v.Entries = verify.InOrder(v.Entries)
 	slices.Sort(v.Stages)
 	return v, nil
+}
+
+// names is how the host takes names, but for what a look at its root tells: all file systems of a Mac read what Unicode
+// composes and what it does not as one.
+func (s *Session) names() verify.Names { return verify.Names{Form: s.facts.System == "Darwin"} }
+
+// taken is what the host says of names.
+func taken(word string) verify.Names {
+	return verify.Names{Case: word == "case", Form: word == "case", UTF8: word == "utf8"}
 }
 
 // readFields reads name=value records up to the listing, if there is one.
@@ -112,6 +122,10 @@ func setField(v *remote.Survey, name, value string) {
 		v.Now = number()
 	case "same":
 		v.Same = true
+	case "names":
+		v.Names.Learn(taken(value))
+	case "misspelt":
+		v.Misspelt = true
 	case "events":
 		v.EventLines = number()
 	}

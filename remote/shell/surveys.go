@@ -38,7 +38,7 @@ func (s *Session) Surveys(ctx context.Context, ids, keys []string) ([]*remote.Su
 	r := request{verb: "surveys", args: []string{s.root}, payload: payload}
 	err = s.do(ctx, r, "survey "+remote.Escape(s.root), func(r io.Reader) error {
 		b := &surveys{r: bufio.NewReaderSize(r, 64<<10), all: all, most: s.conn.Target().MaxFiles}
-		b.common.Place.Host = s.conn.Hostname()
+		b.common.Place.Host, b.common.Names = s.conn.Hostname(), s.names()
 		return b.read()
 	})
 	if err == nil {

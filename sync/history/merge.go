@@ -2,6 +2,7 @@ package history
 
 import (
 	"path"
+	"strings"
 
 	"github.com/dnadesign-maintainers/usr/verify"
 )
@@ -148,10 +149,11 @@ func (r *Row) continued(logs LogOrder) {
 	}
 }
 
-// Settle finds the files that stand in the way of a directory, and lets the user's choice decide what is in conflict.
-// choose says which side's a path is to be, Conflict where the user did not say.
-func Settle(rows []Row, choose func(path string) (Choice, error)) error {
-	dispute(rows)
+// Settle finds the files that stand in the way of a directory or of each other, and lets the user's choice decide what is
+// in conflict. choose says which side's a path is to be, Conflict where the user did not say. together tells which names are
+// one on a side, if these paths are there; nil for none.
+func Settle(rows []Row, together func(standing []string) [][2]string, choose func(path string) (Choice, error)) error {
+	dispute(rows, together)
 	for i := range rows {
 		r := &rows[i]
 		if r.Choice != Conflict {
@@ -163,12 +165,12 @@ func Settle(rows []Row, choose func(path string) (Choice, error)) error {
 		}
 		r.Choice, r.Decided = choice, choice != Conflict
 	}
-	dispute(rows) // a file was chosen from one side, and what lies below it from the other
+	dispute(rows, together) // a file was chosen from one side, and what lies below it from the other
 	return nil
 }
 
-// dispute puts rows in conflict that would have a file and a directory at one path.
-func dispute(rows []Row) {
+// dispute puts rows in conflict that would have a file and a directory at one path, or two names that are one.
+func dispute(rows []Row, together func([]string) [][2]string) {
 	at := make(map[string]*Row, len(rows))
 	for i := range rows {
 		at[rows[i].Path] = &rows[i]
@@ -183,7 +185,26 @@ func dispute(rows []Row) {
 			file.Decided, rows[i].Decided = false, false
 		}
 	}
+	if together == nil {
+		return
+	}
+	var standing []string
+	for i := range rows {
+		if rows[i].stands() {
+			standing = append(standing, rows[i].Path)
+		}
+	}
+	for _, pair := range together(standing) {
+		for i := range rows {
+			if r := &rows[i]; r.stands() && (r.below(pair[0]) || r.below(pair[1])) {
+				r.Choice, r.Decided = Conflict, false
+			}
+		}
+	}
 }
+
+// below reports whether the path is a name, or lies below it.
+func (r *Row) below(name string) bool { return r.Path == name || strings.HasPrefix(r.Path, name+"/") }
 
 // stands reports whether the merged dataset has, or may get, a file at the path.
 func (r *Row) stands() bool {

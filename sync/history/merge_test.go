@@ -96,7 +96,7 @@ func TestMerge(t *testing.T) {
 			b = whole("records.parquet=1 " + c.base)
 		}
 		rows := Merge(tree("records.parquet=1 "+c.local), tree("records.parquet=1 "+c.remote), b, c.logs, exactly(), synced)
-		if err := Settle(rows, undecided); err != nil {
+		if err := Settle(rows, nil, undecided); err != nil {
 			t.Fatal(err)
 		}
 		got, here, there := "", Deed(""), Deed("")
@@ -166,10 +166,19 @@ func TestSettle(t *testing.T) {
 		{"only what is below", "", "v/a=1", "v/a/b=2", "", "b", "v/a conflict, v/a/b conflict", nil},
 		{"both for one path", "f=1", "f=2", "f=3", "f", "*", "", both},
 		{"both for a path without conflict", "f=1", "f=2", "f=1", "f", "*", "f l", nil},
+		{"folded: two names that are one", "", "v/A=1", "v/a=2", "", "", "v/A conflict, v/a conflict", nil},
+		{"folded: directories", "", "v/A/x=1", "v/a/y=2 v/b=3", "", "", "v/A/x conflict, v/a/y conflict, v/b r", nil},
+		{"folded: local chosen", "", "v/A=1", "v/a=2", "v/*", "", "v/A l!, v/a l!", nil},
+		{"folded: one each that remains", "", "v/A=1", "v/a=2", "v/A", "v/a", "v/A conflict, v/a conflict", nil},
+		{"folded: renamed there", "v/A=1", "v/A=1", "v/a=1", "", "", "v/A r, v/a r", nil},
 		{"all by a star", "f=1 g=1", "f=2 g=2", "f=3 g=1", "", "*", "f r!, g l", nil},
 	} {
 		rows := Merge(tree(c.local), tree(c.remote), whole(c.base), LogsEqual, exactly(), synced)
-		err := Settle(rows, choose(c.takeLocal, c.takeRemote))
+		var together func([]string) [][2]string
+		if strings.HasPrefix(c.name, "folded") {
+			together = verify.Names{Case: true}.Together
+		}
+		err := Settle(rows, together, choose(c.takeLocal, c.takeRemote))
 		var got []string
 		for _, r := range rows {
 			word := r.Path + " " + r.Choice.String()
@@ -219,7 +228,7 @@ func TestMergeModel(t *testing.T) {
 		base := move(map[string]string{})
 		l, m := move(base), move(base)
 		rows := Merge(tree(words(l)), tree(words(m)), whole(words(base)), LogsForked, exactly(), synced)
-		if err := Settle(rows, undecided); err != nil {
+		if err := Settle(rows, nil, undecided); err != nil {
 			t.Fatal(err)
 		}
 		got := maps.Clone(l)

@@ -21,6 +21,7 @@ func (s *Side) Stage(ctx context.Context, key, run, live string, exchange bool) 
 	err = errors.Join(ctx.Err(), s.needClaim(key), checkName(run))
 	if err == nil {
 		err = s.stage(key, run, live)
+		way.Names = naming(s.root)
 	}
 	if err == nil && exchange {
 		way.Exchange, err = canExchange(filepath.Join(s.runPath(key, run), "try"))

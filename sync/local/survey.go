@@ -23,7 +23,7 @@ import (
 )
 
 func (s *Side) Survey(ctx context.Context, id, key, known string) (*remote.Survey, error) {
-	v := &remote.Survey{EventLines: -1, Now: fsClock()}
+	v := &remote.Survey{EventLines: -1, Now: fsClock(), Names: naming(s.root)}
 	err := ctx.Err()
 	if err == nil {
 		err = s.surveyLive(v, id, known)
@@ -35,6 +35,7 @@ func (s *Side) Survey(ctx context.Context, id, key, known string) (*remote.Surve
 		err = s.surveySpace(v)
 	}
 	v.Place = s.place()
+	v.Misspelt = v.Exists && misspelt(s.root, id, v.Names)
 	if known == "" {
 		v.Registry = verify.RegistrySum(s.root)
 	}
