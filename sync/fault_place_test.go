@@ -132,6 +132,7 @@ func TestFaultLateInPlace(t *testing.T) {
 		want := tree(2)
 		want["_artifacts/constant"] = "late constant\n" // it is no business of the transfer
 		r.sameTree(want)
+		r.restored("records.parquet", "late primary\n")
 
 		r = newRig(t, d)
 		r.write(r.src(), 2)
@@ -169,6 +170,9 @@ func TestFaultLateInPlace(t *testing.T) {
 		}
 		if slices.Sort(found); !slices.Equal(found, []string{"late.1", "tree", "tree"}) || !r.warned("what others wrote meanwhile") {
 			t.Errorf("found in %q, said: %q", found, r.warnings)
+		}
+		for _, path := range []string{"_artifacts/plot.svg", "_derived/changing/part-0.parquet", "records.parquet"} {
+			r.restored(path, "later "+path)
 		}
 		r.oneName()
 	})

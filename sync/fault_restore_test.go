@@ -37,6 +37,16 @@ func (r *rig) restore(from string, globs ...string) (*sync.Report, error) {
 	return p.Restore(context.Background(), faultID, globs, from, modes())
 }
 
+// restored brings a file back, which then is what is wanted.
+func (r *rig) restored(path, want string) {
+	r.Helper()
+	_, err := r.restore("", path)
+	r.must(err)
+	if got := r.content(r.dst())[path]; got != want {
+		r.Errorf("%s came back as %.40q, want %q", path, got, want)
+	}
+}
+
 func (r *rig) kept() []sync.Kept {
 	r.Helper()
 	p := r.sidePair(r.direction)
@@ -240,21 +250,24 @@ func (r *rig) spaceOf(part string) (n int64) {
 // something replaced it can be restored there.
 func TestFaultNothingIsGone(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(shortOr(4, 40)) {
-		for _, inPlace := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%d in place %v", seed, inPlace), func(t *testing.T) {
-				t.Parallel()
-				history(t, rand.New(rand.NewPCG(seed, 13)), inPlace)
-			})
+	for over, seeds := range map[string]int{"local": shortOr(4, 40), "ssh": shortOr(1, 10)} {
+		for seed := range uint64(seeds) {
+			for _, inPlace := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s %d in place %v", over, seed, inPlace), func(t *testing.T) {
+					t.Parallel()
+					r := wayRig(t, sync.Pull, over == "ssh")
+					r.options = func(o *sync.Options) { o.NoExchange = inPlace }
+					r.history(rand.New(rand.NewPCG(seed, 13)))
+				})
+			}
 		}
 	}
 }
 
 type content struct{ path, text string }
 
-func history(t *testing.T, dice *rand.Rand, inPlace bool) {
-	r := newRig(t, sync.Pull)
-	r.options = func(o *sync.Options) { o.NoExchange = inPlace }
+func (r *rig) history(dice *rand.Rand) {
+	r.Helper()
 	other := map[sync.Direction]sync.Direction{sync.Pull: sync.Push, sync.Push: sync.Pull}
 	side := map[sync.Direction]string{sync.Pull: filepath.Join(r.local, faultID), sync.Push: filepath.Join(r.remote, faultID)}
 	shared := map[content]bool{}                                              // was on both sides at once
@@ -315,7 +328,7 @@ func history(t *testing.T, dice *rand.Rand, inPlace bool) {
 				defer p.Close()
 				var none *sync.NothingToUndoError
 				if _, err := p.Undo(context.Background(), faultID, m); err != nil && !errors.As(err, &none) {
-					t.Fatal(err)
+					r.Fatal(err)
 				}
 			})
 		}

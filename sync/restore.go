@@ -2,10 +2,12 @@ package sync
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -167,13 +169,15 @@ func (r *restoration) choose(ctx context.Context, live *snapshot, algorithm stri
 	}
 	matched := false
 	for _, g := range kept {
-		found, err := r.matching(ctx, g)
+		versions, err := r.matching(ctx, g)
 		if err != nil {
 			return err
 		}
-		matched = matched || len(found) > 0
-		if err := r.pick(ctx, g, found, live, algorithm); err != nil {
-			return err
+		for _, v := range versions {
+			matched = matched || len(v.files) > 0
+			if err := r.pick(ctx, g, v, live, algorithm); err != nil {
+				return err
+			}
 		}
 	}
 	if !matched {
@@ -182,19 +186,54 @@ func (r *restoration) choose(ctx context.Context, live *snapshot, algorithm stri
 	return nil
 }
 
-// matching lists the files of a generation that are asked for and not found yet.
-func (r *restoration) matching(ctx context.Context, g remote.Generation) (found verify.Manifest, err error) {
-	err = r.dst.Walk(ctx, g.Tree, func(e verify.Entry) {
-		if e.Class = r.classes.Class(e.Path); e.Kind == verify.File && e.Class.Synced() && matchesAny(r.globs, e.Path) {
-			found = append(found, e)
+// versions are the files of a generation that are asked for, of its tree or of what others put in the place of what was
+// being replaced.
+type versions struct {
+	dir   string // absolute
+	late  bool
+	files verify.Manifest
+}
+
+// matching lists what is asked for of a generation, what was written last first: late.N, and at last the tree.
+func (r *restoration) matching(ctx context.Context, g remote.Generation) ([]versions, error) {
+	run, kept := path.Split(g.Tree)
+	dirs := map[string]*versions{}
+	err := r.dst.Walk(ctx, path.Clean(run), func(e verify.Entry) {
+		dir, file, below := strings.Cut(e.Path, "/")
+		if dir != kept && !strings.HasPrefix(dir, local.LatePrefix) || e.Kind != verify.Directory && !below {
+			return
+		}
+		if dirs[dir] == nil {
+			dirs[dir] = &versions{dir: run + dir, late: dir != kept}
+		}
+		e.Path, e.Class = file, r.classes.Class(file)
+		if e.Kind == verify.File && e.Class.Synced() && matchesAny(r.globs, file) {
+			dirs[dir].files = append(dirs[dir].files, e)
 		}
 	})
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || err == nil && dirs[kept] == nil {
 		err = &GenerationError{Side: r.dst.Name(), Run: g.Run, Is: Going}
 	}
-	found = verify.InOrder(found)
-	if err != nil || g.Unique <= 0 {
-		return found, err
+	if err != nil {
+		return nil, err
+	}
+	var all []versions
+	for _, name := range slices.SortedFunc(maps.Keys(dirs), func(a, b string) int { return cmp.Or(len(a)-len(b), strings.Compare(a, b)) }) {
+		if v := dirs[name]; v.late {
+			v.files = verify.InOrder(v.files)
+			all = append(all, *v)
+		}
+	}
+	slices.Reverse(all)
+	tree := dirs[kept]
+	tree.files = verify.InOrder(tree.files)
+	return append(all, *tree), r.complete(ctx, g, tree.files)
+}
+
+// complete refuses a generation that lacks a unique file that is asked for.
+func (r *restoration) complete(ctx context.Context, g remote.Generation, found verify.Manifest) error {
+	if g.Unique <= 0 {
+		return nil
 	}
 	unique, err := readState(ctx, r.dst, path.Dir(g.Tree)+"/unique")
 	for file := range bytes.SplitSeq(unique, []byte{0}) {
@@ -202,18 +241,20 @@ func (r *restoration) matching(ctx context.Context, g remote.Generation) (found 
 			err = &GenerationError{Side: r.dst.Name(), Run: g.Run, Is: Damaged, File: name}
 		}
 	}
-	return found, err
+	return err
 }
 
 // pick takes what a generation has and live has not.
-func (r *restoration) pick(ctx context.Context, g remote.Generation, found verify.Manifest, live *snapshot, algorithm string) error {
-	found = slices.DeleteFunc(found, func(e verify.Entry) bool { return r.trees[e.Path] != "" })
+func (r *restoration) pick(ctx context.Context, g remote.Generation, v versions, live *snapshot, algorithm string) error {
+	found := slices.DeleteFunc(v.files, func(e verify.Entry) bool { return r.trees[e.Path] != "" })
 	if len(found) == 0 {
 		return nil
 	}
-	snap := &snapshot{side: r.dst, survey: &remote.Survey{Live: g.Tree}, files: found}
-	if err := r.holdAgainstSums(ctx, g, snap, algorithm); err != nil {
-		return err
+	snap := &snapshot{side: r.dst, survey: &remote.Survey{Live: v.dir}, files: found}
+	if !v.late {
+		if err := r.holdAgainstSums(ctx, g, snap, algorithm); err != nil {
+			return err
+		}
 	}
 	if err := r.hash(ctx, snap, unknown(snap.files), algorithm); err != nil {
 		return err
@@ -235,18 +276,27 @@ func (r *restoration) pick(ctx context.Context, g remote.Generation, found verif
 			continue
 		}
 		r.picked = append(r.picked, e)
-		r.trees[e.Path] = g.Tree
+		r.trees[e.Path] = v.dir
 		r.lastRun = max(r.lastRun, g.Run)
 	}
 	sorted(r.picked)
 	return nil
 }
 
-// holdAgainstSums refuses files that are no longer what they were when they were kept, as far as that was recorded.
+// holdAgainstSums refuses files that are no longer what they were when they were kept, as far as that was recorded. What
+// came late is another version than that, and after a death nobody knows which files did.
 func (r *restoration) holdAgainstSums(ctx context.Context, g remote.Generation, snap *snapshot, algorithm string) error {
 	text, err := readState(ctx, r.dst, path.Dir(g.Tree)+"/sums")
-	if err != nil || len(text) == 0 {
+	if err != nil || len(text) == 0 || g.Unique < 0 {
 		return err
+	}
+	lately, err := readState(ctx, r.dst, path.Dir(g.Tree)+"/lately")
+	if err != nil {
+		return err
+	}
+	late := map[string]bool{}
+	for file := range strings.SplitSeq(string(lately), "\x00") {
+		late[file] = true
 	}
 	with, was, err := verify.ReadManifest(bytes.NewReader(text))
 	if err != nil {
@@ -260,7 +310,7 @@ func (r *restoration) holdAgainstSums(ctx context.Context, g remote.Generation, 
 		return err
 	}
 	verify.Join(snap.files, was, func(f, w *verify.Entry) {
-		if f != nil && w != nil && (f.Size != w.Size || f.Digest != w.Digest) && err == nil {
+		if f != nil && w != nil && !late[f.Path] && (f.Size != w.Size || f.Digest != w.Digest) && err == nil {
 			err = &GenerationError{Side: r.dst.Name(), Run: g.Run, Is: Damaged, File: f.Path}
 		}
 	})
