@@ -266,11 +266,15 @@ func (w Pruning) fates(kept []remote.Generation, now time.Time) []fate {
 	return out
 }
 
-// KeptPaths lists the paths that the local generations of a dataset have.
-func (p *Pair) KeptPaths(ctx context.Context, id string) (paths []string, err error) {
-	kept, err := p.local.Generations(ctx, stateKey(id))
+// KeptPaths lists the paths that the generations of a dataset have, locally or on the remote.
+func (p *Pair) KeptPaths(ctx context.Context, id string, ofRemote bool) (paths []string, err error) {
+	var s side = p.local
+	if ofRemote {
+		s = p.remote
+	}
+	kept, err := s.Generations(ctx, stateKey(id))
 	for _, g := range kept {
-		werr := p.local.Walk(ctx, g.Tree, func(e verify.Entry) {
+		werr := s.Walk(ctx, g.Tree, func(e verify.Entry) {
 			if e.Kind == verify.File && p.classes.Class(e.Path).Synced() {
 				paths = append(paths, e.Path)
 			}

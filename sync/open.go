@@ -36,6 +36,7 @@ func (e *RootError) Unwrap() error { return e.Err }
 type Reach struct {
 	Getenv      func(string) string
 	Interactive bool      // a person can answer ssh's questions
+	Shared      bool      // only a connection that is there is used, and none is made
 	Stderr      io.Writer // where ssh may speak to that person
 }
 
@@ -142,7 +143,7 @@ func (p *Pair) reach(ctx context.Context, profile profiles.Remote, reach Reach) 
 	}
 	s, err := shell.Open(ctx, target, shell.Options{
 		Options: ssh.Options{
-			Interactive: reach.Interactive, Stderr: reach.Stderr,
+			Interactive: reach.Interactive, Shared: reach.Shared, Stderr: reach.Stderr,
 			Command: func(argv []string) { p.executions.Add(1); p.o.Observe(Ran{argv}) },
 		},
 		Lazy: true, Waiting: p.o.waiting,

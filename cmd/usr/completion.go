@@ -49,7 +49,7 @@ func (c *completionCmd) Run(_ context.Context, a *app) error {
 	return err
 }
 
-// complete prints the candidates for the last word. It never fails and never contacts a remote: a shell waits for it.
+// complete prints the candidates for the last word. It never fails and never dials: a shell waits for it.
 func complete(ctx context.Context, words []string, e env) int {
 	a := newApp(e, nil)
 	parser, _, err := newParser(a)
@@ -72,7 +72,11 @@ func (a *app) candidates(ctx context.Context, node *kong.Node, before []string, 
 	for i := 0; i < len(before); i++ {
 		word := before[i]
 		if strings.HasPrefix(word, "-") {
-			if f := findFlag(flags, word); f != nil && !f.IsBool() && !strings.Contains(word, "=") {
+			f := findFlag(flags, word)
+			if f != nil && f.Name == "prune" && i == len(before)-1 && !strings.HasPrefix(last, "-") {
+				return a.keptWords(ctx, positional, false)
+			}
+			if f != nil && !f.IsBool() && !strings.Contains(word, "=") {
 				if i++; i == len(before) {
 					return a.flagValues(ctx, f, positional)
 				}
@@ -155,16 +159,13 @@ func flagNames(flags []*kong.Flag) []string {
 }
 
 // flagValues returns the values of an enumeration, names of remotes or generations, or paths in these. If it returns
-// nothing the shell completes files. It does not ask remotes.
+// nothing the shell completes files.
 func (a *app) flagValues(ctx context.Context, f *kong.Flag, positional []string) []string {
-	local := len(positional) == 1
 	switch {
 	case f.Name == "remote":
 		return a.remoteNames()
-	case f.Name == "from" && local:
-		return a.generationWords(ctx, positional[0])
-	case f.Name == "path" && local:
-		return a.pathWords(ctx, positional[0])
+	case f.Name == "from", f.Name == "path":
+		return a.keptWords(ctx, positional, f.Name == "path")
 	}
 	if f.Enum != "" {
 		return strings.Split(f.Enum, ",")

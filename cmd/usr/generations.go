@@ -365,37 +365,38 @@ func (a *app) hintSpace(e *sync.SpaceError) string {
 	return hint + "; then run the same command again"
 }
 
-// generationWords completes the name of a generation.
-func (a *app) generationWords(ctx context.Context, id string) (runs []string) {
-	p, err := a.localPair(ctx)
+// keptWords completes the name of a generation, or with paths a path that one has. Those of a remote are asked for only over
+// a connection that is there: a shell waits, and nobody is to log in for that.
+func (a *app) keptWords(ctx context.Context, target []string, paths bool) (words []string) {
+	if len(target) == 0 || len(target) > 2 || sync.CheckID(target[0]) != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	root, err := a.root()
+	var remote *profiles.Remote
+	if err == nil && len(target) == 2 {
+		var p profiles.Remote
+		p, err = a.profile(target[1])
+		remote = &p
+	}
+	if err != nil {
+		return nil
+	}
+	p, err := sync.Open(ctx, sync.Options{Root: root, KeepGenerations: profiles.Default("").KeepGenerations}, remote, sync.Reach{Getenv: a.env.getenv, Shared: true})
 	if err != nil {
 		return nil
 	}
 	defer p.Close()
-	rows, _ := p.Kept(ctx, id, false)
+	if paths {
+		words, _ = p.KeptPaths(ctx, target[0], remote != nil)
+		return words
+	}
+	rows, _ := p.Kept(ctx, target[0], remote != nil)
 	for _, k := range rows {
 		if !k.Stage {
-			runs = append(runs, k.Run)
+			words = append(words, k.Run)
 		}
 	}
-	return runs
-}
-
-// pathWords completes a path that a generation has.
-func (a *app) pathWords(ctx context.Context, id string) []string {
-	p, err := a.localPair(ctx)
-	if err != nil || sync.CheckID(id) != nil {
-		return nil
-	}
-	defer p.Close()
-	paths, _ := p.KeptPaths(ctx, id)
-	return paths
-}
-
-func (a *app) localPair(ctx context.Context) (*sync.Pair, error) {
-	root, err := a.root()
-	if err != nil {
-		return nil, err
-	}
-	return sync.Open(ctx, sync.Options{Root: root, KeepGenerations: profiles.Default("").KeepGenerations}, nil, sync.Reach{})
+	return words
 }

@@ -2,8 +2,12 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/dnadesign-maintainers/usr/remote/remotetest"
+	"github.com/dnadesign-maintainers/usr/remote/remotetest/dataset"
 )
 
 // A forced pull ends with the line that brings back what nothing else has; that line does it.
@@ -47,4 +51,35 @@ func TestRestoreLine(t *testing.T) {
 	wants(t, stdout, "restore")
 	stdout, _ = b.run(0, "generations", "cluster")
 	wants(t, stdout, "no generation is kept on cluster")
+}
+
+// TestCompleteKept: what a remote keeps is completed over a connection that is there, and nobody dials for it.
+func TestCompleteKept(t *testing.T) {
+	const id = "densegen/x"
+	b, s := farBench(t, remotetest.Options{})
+	b.vars["XDG_RUNTIME_DIR"] = shortDir(t)
+	b.dataset("cluster", id)
+	b.run(0, "pull", id, "cluster", "-y")
+	must(t, dataset.Annotate(b.path("local", id)))
+	b.run(0, "push", id, "cluster", "-y")
+	kept := globbed(t, b.path("cluster/.usr-sync/generations/densegen%2Fx/*"))
+	if len(kept) != 1 {
+		t.Fatal(kept)
+	}
+	run := filepath.Base(kept[0])
+	complete := func(want string, words ...string) {
+		t.Helper()
+		before := s.Authentications()
+		stdout, _ := b.spawn(0, append([]string{"__complete"}, words...)...)
+		if stdout != want || s.Authentications() != before {
+			t.Errorf("%q: %q, want %q; %d authentications", words, stdout, want, s.Authentications()-before)
+		}
+	}
+	complete("", "restore", id, "cluster", "--from", "2")
+	b.spawn(0, "remotes", "warm-auth", "--remote", "cluster")
+	complete(run+"\n", "restore", id, "cluster", "--from", "2")
+	complete("records.parquet\n", "restore", id, "cluster", "--path", "rec")
+	complete(run+"\n", "generations", id, "cluster", "--prune", "2")
+	b.spawn(0, "remotes", "warm-auth", "--remote", "cluster", "--stop")
+	complete("", "restore", id, "cluster", "--from", "2")
 }

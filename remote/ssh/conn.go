@@ -57,6 +57,7 @@ func (t Target) Endpoint() remote.Endpoint {
 // Options control how a command uses a connection.
 type Options struct {
 	Interactive bool           // a person is at the terminal and can be asked by ssh itself
+	Shared      bool           // only an existing connection is used; without one Advance returns io.EOF at once
 	Stderr      io.Writer      // with Interactive, shows what ssh says while it asks; may be nil
 	Command     func([]string) // sees every ssh command line before it runs; may be nil
 	Env         []string       // environment of ssh, with XDG_RUNTIME_DIR and PATH; nil: that of this process

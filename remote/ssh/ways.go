@@ -29,7 +29,7 @@ func (c *Conn) findWays(ctx context.Context) ([]way, error) {
 		return nil, err
 	}
 	kept, err := c.target.keptSocket(c.env("XDG_RUNTIME_DIR"))
-	if err != nil && c.target.ControlPersist > 0 {
+	if err != nil && c.target.ControlPersist > 0 && !c.o.Shared {
 		return nil, err
 	}
 	if err != nil { // nobody's, or somebody else's
@@ -40,6 +40,9 @@ func (c *Conn) findWays(ctx context.Context) ([]way, error) {
 		if alive(socket) {
 			ways = append(ways, way{socket: socket, reuse: true})
 		}
+	}
+	if c.o.Shared {
+		return ways, nil
 	}
 	last := way{}
 	if c.target.ControlPersist > 0 {
