@@ -26,6 +26,7 @@ type options struct {
 	push, markdown, keep               bool
 	scale, wire, streams, trace, peers bool
 	fleet                              bool
+	many                               bool
 }
 
 func main() {
@@ -56,6 +57,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.BoolVar(&o.peers, "peers", false, "compare with the other programs (the default if nothing else is asked for)")
 	f.BoolVar(&o.scale, "scale", false, "usr and rsync -a from 1 000 to 200 000 files")
 	f.BoolVar(&o.fleet, "fleet", false, "120 small datasets by a glob, and 60 with 20 ms each way")
+	f.BoolVar(&o.many, "many", false, "usr and rsync -a with 500 000 small files, of which ten are new each time (times -size)")
 	f.BoolVar(&o.wire, "wire", false, "bytes that small changes in large files cost")
 	f.BoolVar(&o.streams, "streams", false, "several rsync processes at once, over a slow network")
 	f.BoolVar(&o.trace, "trace", false, "what each phase of usr takes")
@@ -66,7 +68,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if f.NArg() > 0 || o.rounds < 1 || o.size <= 0 {
 		return o, fmt.Errorf("cannot read the command line %q: see -h", strings.Join(args, " "))
 	}
-	o.peers = o.peers || !(o.scale || o.fleet || o.wire || o.streams || o.trace)
+	o.peers = o.peers || !(o.scale || o.many || o.fleet || o.wire || o.streams || o.trace)
 	return o, nil
 }
 

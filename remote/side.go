@@ -178,6 +178,7 @@ func (d *Dataset) Count(classes *verify.Classifier, listing verify.Manifest) {
 
 // Glance is what a look shows that costs the same however many files there are.
 type Glance struct {
+	Now    int64             // the side's clock in ns before it
 	Stamps map[string]string // of the names asked for that are there
 	IDs    []string          // of the datasets, where they are asked for
 }

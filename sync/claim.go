@@ -152,7 +152,7 @@ func (c *command) settleDead(ctx context.Context, s side) (found bool, err error
 	}
 	c.warn("%s: an earlier run (%s) was stopped while it switched trees: %s", s.Name(), r.Run, what)
 	if err = c.store.settleRun(c.id, r.Run, r.Forward); err == nil {
-		err = c.prune(ctx, s, keep)
+		_, err = c.prune(ctx, s, keep, nil)
 	}
 	return true, err
 }

@@ -30,6 +30,7 @@ type job struct {
 	Sync       bool // likewise
 	NoExchange bool
 	Keep       int // generations; 0: as by default
+	SpareFrom  int // likewise
 	Timeout    time.Duration
 	DieAt      int // dies when it is told of the step event of this number, counted from 1; 0: never
 }
@@ -81,6 +82,9 @@ func work(text string) int {
 		return 1
 	}
 	defer p.Close()
+	if j.SpareFrom > 0 {
+		p.SetSpareFrom(j.SpareFrom)
+	}
 	m := modes()
 	m.LockTimeout, m.Force = j.Timeout, j.Force
 	var r *sync.Report
@@ -113,7 +117,7 @@ func (r *rig) child(j job) (*exec.Cmd, *strings.Builder) {
 
 func (r *rig) command(program string, j job) *exec.Cmd {
 	r.Helper()
-	j.Root, j.Profile, j.ID = r.local, r.profile, faultID
+	j.Root, j.Profile, j.ID, j.SpareFrom = r.local, r.profile, faultID, r.spareFrom
 	if j.Direction == "" {
 		j.Direction = r.direction
 	}

@@ -21,15 +21,20 @@ import (
 
 // TestFaultKillAtEveryStep stops a transfer dead before and after each of its steps.
 func TestFaultKillAtEveryStep(t *testing.T) {
-	everyWay(t, func(t *testing.T, d sync.Direction, ssh bool) { killAtEveryStep(t, d, ssh, false) })
+	everyWay(t, func(t *testing.T, d sync.Direction, ssh bool) { killAtEveryStep(t, d, ssh, false, 0) })
+}
+
+func TestFaultKillAtEveryStepWithSpare(t *testing.T) {
+	everyWay(t, func(t *testing.T, d sync.Direction, ssh bool) { killAtEveryStep(t, d, ssh, false, 1) })
 }
 
 func TestFaultKillAtEveryStepInPlace(t *testing.T) {
-	everyWay(t, func(t *testing.T, d sync.Direction, ssh bool) { killAtEveryStep(t, d, ssh, true) })
+	everyWay(t, func(t *testing.T, d sync.Direction, ssh bool) { killAtEveryStep(t, d, ssh, true, 0) })
 }
 
-func killAtEveryStep(t *testing.T, d sync.Direction, ssh, inPlace bool) {
+func killAtEveryStep(t *testing.T, d sync.Direction, ssh, inPlace bool, spareFrom int) {
 	r := emptyRig(t, d)
+	r.spareFrom = spareFrom
 	if ssh {
 		r.overSSH(remotetest.Options{})
 	}

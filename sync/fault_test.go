@@ -47,6 +47,7 @@ type rig struct {
 	observe       func(sync.Event)
 	mu            stdsync.Mutex
 	warnings      []string
+	spareFrom     int // 0: as by default
 }
 
 // newRig has version 1 on both sides, transferred in the direction.
@@ -236,6 +237,9 @@ func (r *rig) open() *sync.Pair {
 	}
 	p, err := sync.Open(context.Background(), o, &r.profile, sync.Reach{Getenv: os.Getenv, Stderr: os.Stderr})
 	r.must(err)
+	if r.spareFrom > 0 {
+		p.SetSpareFrom(r.spareFrom)
+	}
 	return p
 }
 

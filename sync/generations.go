@@ -250,7 +250,7 @@ func (p *Pair) Prune(ctx context.Context, id string, ofRemote bool, w Pruning, t
 	if w.OlderThan > 0 {
 		return nil
 	}
-	return s.Remove(ctx, statePath(s, "stage", c.key))
+	return errors.Join(s.Remove(ctx, statePath(s, "stage", c.key)), s.Remove(ctx, statePath(s, "spare", c.key)))
 }
 
 func (w Pruning) fates(kept []remote.Generation, now time.Time) []fate {

@@ -25,6 +25,7 @@ type Pair struct {
 	executions    *atomic.Int64                                // ssh processes started, rsync's included
 	place         *remote.Place                                // of the remote, where it is known beforehand
 	ahead         ahead
+	spareFrom     int // from how many files that stay on there is a spare
 }
 
 // Options is what all operations on a pair share.

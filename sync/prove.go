@@ -53,23 +53,27 @@ func (st *stage) complete(ctx context.Context, p *plan, listed, durable verify.M
 	return t, err
 }
 
-// keep links what stays from live. Of the files that writers change in place the generation gets copies, so that live
+// keep links what stays from live, unless the spare has it. Of the files that writers change in place the generation gets copies, so that live
 // keeps the inode, and with it every writer that has the file open.
-func (st *stage) keep(ctx context.Context, p *plan) (inPlace []string, err error) {
+func (st *stage) keep(ctx context.Context, p *plan) (copies []string, err error) {
 	live := p.dst.survey.Live
-	err = crossDevice(p, st.dst.Link(ctx, live, st.tree, p.kept()))
+	if st.spare == "" {
+		err = crossDevice(p, st.dst.Link(ctx, live, st.tree, p.kept()))
+	} else {
+		err = crossDevice(p, st.takeSpare(ctx, p))
+	}
 	if err == nil {
 		for i := range p.items {
 			if p.items[i].origin == keep && p.items[i].Class.InPlace() {
-				inPlace = append(inPlace, p.items[i].Path)
+				copies = append(copies, p.items[i].Path)
 			}
 		}
-		err = st.dst.Copy(ctx, live, statePath(st.dst, "stage", st.key, st.run, "copies"), inPlace)
+		err = st.dst.Copy(ctx, live, statePath(st.dst, "stage", st.key, st.run, "copies"), copies)
 	}
 	if errors.Is(err, fs.ErrNotExist) { // removed without the lock since it was listed
 		return nil, &movedError{paths: []string{err.Error()}}
 	}
-	return inPlace, err
+	return copies, err
 }
 
 // dropStale removes staged files that the plan no longer wants, and reports whether there were any.
@@ -152,13 +156,14 @@ func (c *proof) look(f verify.Entry) {
 		return
 	}
 	p := c.t.plan
-	incoming := p.incoming(f.Path) != nil
+	incoming, spared := p.incoming(f.Path) != nil, c.t.spare != "" // there it was linked in, and seen whole before that
 	i, found := c.t.files.Index(f.Path)
 	if found {
 		c.seen[i] = true
 	}
 	switch {
-	case found && (incoming || !c.t.inPlace) && f.Kind == verify.File && untouched(&f, &c.t.files[i]) && (!incoming || f.Ctime == c.t.files[i].Ctime):
+	case found && (incoming || !c.t.inPlace) && f.Kind == verify.File && untouched(&f, &c.t.files[i]) && (!incoming || spared || f.Ctime == c.t.files[i].Ctime):
+		c.t.files[i].Ctime = f.Ctime
 	case found && !incoming && f.Ino == c.t.files[i].Ino && p.how.light(f.Path): // a program is at work on it, as it may be
 	case !incoming && !c.t.inPlace && p.dst.files.Find(f.Path) != nil:
 		c.moved = append(c.moved, f.Path)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/dnadesign-maintainers/usr/remote"
@@ -16,9 +17,10 @@ import (
 func (c *command) record(ctx context.Context, claim *claim, l *locks, done *promoted) *Report {
 	t := done.tree
 	ctx = context.WithoutCancel(ctx)
-	if err := c.settle(ctx, claim, done); err != nil {
+	gone, err := c.settle(ctx, claim, done)
+	if err != nil {
 		c.warn("the new tree is in place, but not everything could be tidied up; the next command does that: %v", err)
-	} else if err := c.o.Observe.step(StepRestamp, func() error { return c.restamp(ctx, t) }); err != nil {
+	} else if err := c.o.Observe.step(StepRestamp, func() error { return c.restamp(ctx, t, gone) }); err != nil {
 		c.warn("cannot look at the new tree for the hash cache: %v", err)
 	}
 	l.release()
@@ -26,26 +28,29 @@ func (c *command) record(ctx context.Context, claim *claim, l *locks, done *prom
 }
 
 // settle brings late changes in, makes the pending base common before the journal goes, and clears what is left over.
-func (c *command) settle(ctx context.Context, claim *claim, done *promoted) error {
+// It reports whether a tree went that shared files with live.
+func (c *command) settle(ctx context.Context, claim *claim, done *promoted) (gone bool, err error) {
 	t := done.tree
-	err := c.o.Observe.step(StepRecord, func() error {
+	err = c.o.Observe.step(StepRecord, func() error {
 		c.carryIn(ctx, t)
 		return c.store.settleRun(c.id, t.run, true)
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
-	return c.o.Observe.step(StepSettle, func() error {
+	err = c.o.Observe.step(StepSettle, func() error {
 		if t.plan.spent != "" {
 			if err := claim.dst.Remove(ctx, statePath(claim.dst, "generations", c.key, t.plan.spent)); err != nil {
 				return err
 			}
 		}
-		if err := c.prune(ctx, claim.dst, c.keepAtLeast(t.plan)); err != nil {
+		if gone, err = c.prune(ctx, claim.dst, c.keepAtLeast(t.plan), t.files); err != nil {
 			return err
 		}
 		return claim.dst.Remove(ctx, statePath(claim.dst, "stage", c.key))
 	})
+	dead := slices.ContainsFunc(t.plan.dst.survey.Stages, func(run string) bool { return run != t.run })
+	return gone || dead || t.plan.spent != "", err
 }
 
 // keepAtLeast is how many generations are kept: what an undo replaces is kept in any case.
@@ -58,8 +63,8 @@ func (c *command) keepAtLeast(p *plan) int {
 
 // restamp learns the change times that links and removals have moved, for the inodes that live shares with others, while
 // the lock is still held.
-func (c *command) restamp(ctx context.Context, t *proven) error {
-	fresh, err := c.stamped(ctx, t)
+func (c *command) restamp(ctx context.Context, t *proven, gone bool) error {
+	fresh, err := c.stamped(ctx, t, gone)
 	if err != nil {
 		return err
 	}
@@ -75,10 +80,13 @@ func (c *command) restamp(ctx context.Context, t *proven) error {
 
 // stamped is the new live tree with the stamps that it has now. Where the whole of it was staged no inode has got or lost
 // a name since it was proved, so that it need not be listed once more.
-func (c *command) stamped(ctx context.Context, t *proven) (*snapshot, error) {
+func (c *command) stamped(ctx context.Context, t *proven, gone bool) (*snapshot, error) {
 	live, provedAfter := t.plan.dst.survey.Live, t.plan.dst.survey.Now
 	if t.plan.keepsNothing() && !(t.inPlace && t.plan.dst.survey.Exists) && t.files.CountSettled(provedAfter) == len(t.files) {
 		return &snapshot{side: t.dst, survey: &remote.Survey{Live: live, Exists: true, Now: provedAfter}, files: t.files}, nil
+	}
+	if t.spare != "" && !gone {
+		return c.restamped(ctx, t)
 	}
 	letStampsAge(ctx, t.files)
 	fresh, err := c.lookAt(ctx, t.dst, c.id, nil)

@@ -151,13 +151,38 @@ func (c *command) keepUnique(info generationInfo) time.Duration {
 	return max(c.o.KeepUnique, info.KeepUnique)
 }
 
-// prune drops the journal, thins the generations beyond keep and drops those of which nothing is to stay.
-func (c *command) prune(ctx context.Context, s side, keep int) error {
+// prune drops the journal, thins the generations beyond keep and drops those of which nothing is to stay. With many files
+// in the new tree one that goes becomes the spare. It reports whether another tree went, which moves the change times of
+// what live shares with it.
+func (c *command) prune(ctx context.Context, s side, keep int, after verify.Manifest) (gone bool, err error) {
 	kept, err := s.Generations(ctx, c.key)
 	if err != nil {
-		return err
+		return false, err
 	}
-	return c.carryOutFates(ctx, s, kept, fates(kept, keep, c.keepUnique, c.o.Now()))
+	fates := fates(kept, keep, c.keepUnique, c.o.Now())
+	for i, g := range kept {
+		if fates[i] == stays || !g.Whole {
+			continue
+		}
+		if gone || len(after) < c.spareFrom || c.o.NoExchange || infoOf(g).Partial {
+			gone = true
+			continue
+		}
+		if err := s.Retire(ctx, c.key, g.Run, inPlace(after)); err != nil {
+			return false, err
+		}
+	}
+	return gone, c.carryOutFates(ctx, s, kept, fates)
+}
+
+// inPlace are the files that writers change in place: of those generations have copies.
+func inPlace(m verify.Manifest) (paths []string) {
+	for i := range m {
+		if m[i].Class.InPlace() {
+			paths = append(paths, m[i].Path)
+		}
+	}
+	return paths
 }
 
 func (c *command) carryOutFates(ctx context.Context, s side, kept []remote.Generation, fates []fate) error {

@@ -72,6 +72,16 @@ type side interface {
 	Link(ctx context.Context, from, to string, paths []string) error
 	// Copy is Link with copies: same mtime and mode, another inode.
 	Copy(ctx context.Context, from, to string, paths []string) error
+	// Spare is the directory of the spare tree of a dataset (S/spare/KEY), which is made if it is not there. Needs the
+	// claim.
+	Spare(ctx context.Context, key string) (dir string, err error)
+	// Drop removes relative paths below a directory of S, with all that is below them. What is not there is removed.
+	Drop(ctx context.Context, dir string, paths []string) error
+	// UseSpare puts the spare in the place of a run's tree, and gives it mode and group of that, which goes. Needs the claim.
+	UseSpare(ctx context.Context, key, run string) error
+	// Retire makes the tree of a generation the spare in the place of another, once what is to stay of it has a second
+	// name, as Thin gives it. What it had in place of what is new goes, and the names to be dropped. Needs the claim.
+	Retire(ctx context.Context, key, run string, drop []string) error
 	// SetDirs gives directories below dir (relative; "" is dir itself) their mode and group.
 	SetDirs(ctx context.Context, dir string, dirs []verify.Entry) error
 	// Flush makes files and directories below dir durable, or without any the whole file system, for which all its other

@@ -20,15 +20,18 @@ import (
 // --ignore-times, which links nothing); the links to live come last.
 type stage struct {
 	*command
-	dst     side
-	plan    *plan // that it was made for; the plan of each later step is passed to it
-	run     string
-	tree    string
-	files   verify.Manifest // what has arrived, with digests
-	earlier []string        // trees of dead runs, as basis for what they already received
-	copied  map[string]bool // paths that were copied in place of being fetched
-	spoiled []string        // paths that could not be copied from where the plan says
-	inPlace bool            // it holds only what is incoming, and live takes that in entry by entry
+	dst      side
+	plan     *plan // that it was made for; the plan of each later step is passed to it
+	run      string
+	tree     string
+	files    verify.Manifest // what has arrived, with digests
+	earlier  []string        // trees of dead runs, as basis for what they already received
+	copied   map[string]bool // paths that were copied in place of being fetched
+	spoiled  []string        // paths that could not be copied from where the plan says
+	inPlace  bool            // it holds only what is incoming, and live takes that in entry by entry
+	spare    string          // the tree that is to become its own, "" for none
+	unlinked []string        // what that lacks of live, few names
+	touched  []string        // what got another name when it became that
 }
 
 // stage makes an empty stage. What dead runs of the same dataset have received is taken over by hard link, where size
@@ -95,7 +98,14 @@ func (st *stage) preCopy(ctx context.Context) (durable verify.Manifest, err erro
 		if err := st.hashUnique(ctx, p, p.after()); err != nil {
 			return err
 		}
-		if err := st.bring(ctx, p, st.missing(p)); err != nil || p.bytes() < flushFirst && len(st.files) <= handful {
+		var later *snapshot
+		err = together(
+			func() error { return st.bring(ctx, p, st.missing(p)) },
+			func() (err error) { later, err = st.prepare(ctx); return err })
+		if later != nil {
+			p.relist(later)
+		}
+		if err != nil || p.bytes() < flushFirst && len(st.files) <= handful {
 			return err
 		}
 		durable = slices.DeleteFunc(slices.Clone(st.files), func(e verify.Entry) bool { // rsync has used them up

@@ -78,14 +78,18 @@ func (s *Session) Copy(ctx context.Context, from, to string, paths []string) err
 }
 
 func (s *Session) place(ctx context.Context, verb, from, to string, paths []string) error {
-	what := verb + " from " + remote.Escape(from) + " to " + remote.Escape(to)
+	return s.batches(ctx, verb, verb+" from "+remote.Escape(from)+" to "+remote.Escape(to), []string{from, to}, paths)
+}
+
+// batches sends a request for relative paths in pieces.
+func (s *Session) batches(ctx context.Context, verb, what string, args, paths []string) error {
 	for batch := range slices.Chunk(paths, HashBatch) {
 		for _, p := range batch {
 			if !local(p) {
 				return &remote.Error{Do: what, Detail: remote.Escape(p) + " is not a path below it"}
 			}
 		}
-		if err := s.do(ctx, request{verb: verb, args: []string{from, to}, payload: escapeNames(batch)}, what, nil); err != nil {
+		if err := s.do(ctx, request{verb: verb, args: args, payload: escapeNames(batch)}, what, nil); err != nil {
 			return err
 		}
 	}
@@ -116,6 +120,29 @@ func (s *Session) carry(ctx context.Context, verb, old, live, file string) error
 		return &remote.Error{Do: what, Detail: "it is not a path below it"}
 	}
 	return s.do(ctx, request{verb: verb, args: []string{old, live, "./" + file}}, what, nil)
+}
+
+// Spare is the directory of the spare tree of a dataset, which is made if it is not there. Needs the claim.
+func (s *Session) Spare(ctx context.Context, key string) (string, error) {
+	dir := path.Join(s.root, remote.StateDir, "spare", key)
+	return dir, s.do(ctx, request{verb: "spare", args: []string{s.root, key}}, "make "+remote.Escape(dir), nil)
+}
+
+// Drop removes names below a directory of ours, with all that is below them.
+func (s *Session) Drop(ctx context.Context, dir string, paths []string) error {
+	return s.batches(ctx, "drop", "remove from "+remote.Escape(dir), []string{dir}, paths)
+}
+
+// UseSpare puts the spare in the place of a run's tree, with its mode and group. Needs the claim.
+func (s *Session) UseSpare(ctx context.Context, key, run string) error {
+	return s.do(ctx, request{verb: "usespare", args: []string{s.root, key, run}}, "make the spare of "+remote.Escape(key)+" the stage's", nil)
+}
+
+// Retire makes the tree of a generation the spare, but for what it had in place of what is new and the names that are to
+// be dropped. Needs the claim.
+func (s *Session) Retire(ctx context.Context, key, run string, drop []string) error {
+	r := request{verb: "retire", args: []string{s.root, key, run}, payload: escapeNames(drop)}
+	return s.do(ctx, r, "make the generation "+remote.Escape(run)+" the spare", nil)
 }
 
 // SetDirs gives directories below dir ("" is dir itself) their Mode and, where this user may, their Gid.

@@ -138,6 +138,48 @@ timed='timed() {
 }
 '
 eval "$timed"
+# The spare: see Spare, Drop, UseSpare and Retire of a side.
+do_spare() { held "$1" "$2"; makestate "$1" spare "$2"; } # root key
+do_drop() { enter "$1"; names | dropped; } # dir; names
+# dropped: names from standard input go, with what is below. No link is followed on the way to one.
+dropped() {
+  xargs -0 -n 1000 sh -c '
+    last=.
+    for p do
+      d=${p%/*}
+      [ "$d" != "$last" ] || continue
+      last=$d
+      while [ "$d" != . ]; do
+        [ ! -L "$d" ] || { echo "$PWD/${d#./}: a symbolic link" >&2; exit 1; }
+        d=${d%/*}
+      done
+    done
+    rm -rf -- "$@" 2>/dev/null || { find "$@" -type d -exec chmod u+rwx {} \; 2>/dev/null; exec rm -rf -- "$@"; }' sh
+}
+do_usespare() { # root key run
+  held "$1" "$2"; paths "$1" "$2" "$3"
+  sound "$T" "$S/spare/$2"
+  enter "$R"
+  attributes=$(about '%a %g' ./tree)
+  renames r tree gone r "$S/spare/$2" tree
+  like ${attributes%% *} ${attributes##* } ./tree
+  erase ./gone
+}
+do_retire() { # root key run; names
+  held "$1" "$2"; paths "$1" "$2" "$3"
+  sound "$G/$3/tree"
+  [ ! -e "$S/spare/$2" ] || { enter "$S/spare"; erase "./$2"; }
+  (enter "$G/$3"; thinned) || exit $?
+  makestate "$1" spare
+  mvt "$G/$3/tree" "./$2"
+  step "$2"
+  plainfile "$G/$3/changes" || planted "$G/$3/changes"
+  {
+    [ ! -e "$G/$3/changes" ] || xargs -0 sh -c 'for c do case $c in [MD]\ *) printf "./%s\0" "${c#??}";; esac; done' sh <"$G/$3/changes"
+    names
+    printf './.usr.lock\0'
+  } | dropped
+}
 do_copyas() { # tree; three words a file: from, to, time
   sound "$1"
   enter "$1"
@@ -209,12 +251,13 @@ do_remove() { # root dir: the stage of a dataset, a run, or what is in one, and 
   dir=$2 IFS=/
   set -- ${2#"$S/"}
   unset IFS
-  case $#$1 in 2stage|[3-9]stage|??stage|[3-9]generations|??generations) ;; *) fail 'it is nothing that usr removes';; esac
+  case $#$1 in 2stage|2spare|[3-9]stage|??stage|[3-9]generations|??generations) ;; *) fail 'it is nothing that usr removes';; esac
   [ $# = 2 ] || isrun "$3" || fail 'it is nothing that usr removes'
   case " $parts " in *" ./${4-tree} "*) ;; *) fail 'it is nothing that usr removes';; esac
   enter "${dir%/*}"
-  case $# in
-  2)
+  case $#$1 in
+  2spare) erase "./$2";;
+  2*)
     step "$2"
     set +f
     for d in *; do
@@ -223,7 +266,7 @@ do_remove() { # root dir: the stage of a dataset, a run, or what is in one, and 
       case $d in partial|partial.[0-9]|partial.[0-9][0-9]) erase "./$d";; esac
     done
     enter "$S/stage"; rmdir -- "./$2" 2>/dev/null || :;;
-  3) droprun "$3";;
+  3*) droprun "$3";;
   *) erase "./${dir##*/}";;
   esac
 }
@@ -589,6 +632,13 @@ do_thin() { # root key run...
 }
 thin() {
   if [ -L ./tree ] || [ ! -d ./tree ]; then return 0; fi
+  thinned
+  erase ./gone
+  mvt ./tree ./gone
+  erase ./gone
+}
+# thinned: what is to stay of the tree here has its second name.
+thinned() {
   for name in unique lately; do plainfile "./$name" || planted "$PWD/$name"; done
   if ! step only; then
     attributes=$(about '%a %g' ./tree) || exit 1
@@ -603,9 +653,6 @@ thin() {
   names() { { cat -- ../unique ../lately 2>/dev/null || :; } | xargs -0 sh -c 'for p do printf "./%s\0" "$p"; done' sh; }
   place ../only -lP same
   cd ..
-  erase ./gone
-  mvt ./tree ./gone
-  erase ./gone
 }
 do_keeplate() { # root key run; the names
   held "$1" "$2"; paths "$1" "$2" -

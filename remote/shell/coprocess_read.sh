@@ -47,7 +47,7 @@ do_stat() { # file
 do_list() { list "$1"; }
 # ours: nothing but what usr makes is in the places that a transfer goes to; else $p is not.
 ours() { # S key
-  for p in "$1" "$1/stage" "$1/stage/$2" "$1/stage/$2/partial" "$1/journal" "$1/generations" "$1/generations/$2"; do
+  for p in "$1" "$1/stage" "$1/stage/$2" "$1/stage/$2/partial" "$1/journal" "$1/generations" "$1/generations/$2" "$1/spare" "$1/spare/$2"; do
     if [ -L "$p" ] || { [ -e "$p" ] && [ ! -d "$p" ]; }; then return 1; fi
   done
   for p in "$1/journal/$2" "$1/journal/$2.lock"; do plainfile "$p" || return 1; done
@@ -276,6 +276,7 @@ do_glance() { # root, "ids" if those are wanted; names below it: what is there o
     done
     set -f
   fi
+  now; put now "$t"
   put list "$token"
   [ -n "$payload" ] || return 0
   if [ $lister = find ]; then

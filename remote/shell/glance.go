@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/dnadesign-maintainers/usr/remote"
@@ -29,6 +30,12 @@ func (s *Session) Glance(ctx context.Context, names []string, ids bool) (*remote
 			name, value, _ := strings.Cut(string(field), "=")
 			if name == "list" {
 				break
+			}
+			if name == "now" {
+				if g.Now, err = strconv.ParseInt(value, 10, 64); err != nil {
+					return err
+				}
+				continue
 			}
 			g.IDs = append(g.IDs, value)
 		}

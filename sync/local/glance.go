@@ -17,7 +17,7 @@ func (s *Side) Glance(ctx context.Context, names []string, ids bool) (*remote.Gl
 	if _, err := os.Stat(s.root); err != nil {
 		return nil, fmt.Errorf("cannot look at %s: %w", s.name, err)
 	}
-	g := &remote.Glance{Stamps: make(map[string]string, len(names))}
+	g := &remote.Glance{Now: fsClock(), Stamps: make(map[string]string, len(names))}
 	for _, name := range names {
 		if st, err := stat(s.root + "/" + name); err == nil {
 			g.Stamps[path.Clean(name)] = remote.Stamp(st.Size, st.Mtim.Nano(), st.Ctim.Nano(), st.Ino)

@@ -435,14 +435,16 @@ func (s *Side) remove(dir string) error {
 	}
 	elem := strings.Split(rel, "/")
 	n := len(elem)
-	if n < 2 || elem[0] != "stage" && (elem[0] != "generations" || n == 2) || n > 2 && !IsRun(elem[2]) || n > 3 && !slices.Contains(runParts, elem[3]) {
+	if n < 2 || elem[0] != "stage" && (elem[0] != "generations" || n == 2) && (elem[0] != "spare" || n > 2) || n > 2 && !IsRun(elem[2]) || n > 3 && !slices.Contains(runParts, elem[3]) {
 		return errors.New("it is nothing that usr removes")
 	}
 	return s.inState(func(parent ownDir) error {
-		switch n {
-		case 2:
+		switch {
+		case elem[0] == "spare":
+			return parent.erase(elem[1])
+		case n == 2:
 			return parent.dropStage(elem[1])
-		case 3:
+		case n == 3:
 			return parent.dropRun(elem[2])
 		}
 		return parent.erase(elem[n-1])

@@ -152,8 +152,10 @@ func (s *Side) surveyState(v *remote.Survey, key string) error {
 			return err
 		}, "stage", key, "partial")
 	}
-	if err == nil {
-		err = s.inState(func(ownDir) error { return nil }, "generations", key)
+	for _, dir := range []string{"generations", "spare"} {
+		if err == nil {
+			err = s.inState(func(ownDir) error { return nil }, dir, key)
+		}
 	}
 	return err
 }

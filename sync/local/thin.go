@@ -68,6 +68,17 @@ func (d ownDir) thin() error {
 	if fi, err := d.Lstat("tree"); err != nil || !fi.IsDir() {
 		return IgnoreMissing(err)
 	}
+	if err := errors.Join(d.thinned(), d.erase("gone")); err != nil {
+		return err
+	}
+	if err := d.Rename("tree", "gone"); err != nil {
+		return err
+	}
+	return d.erase("gone")
+}
+
+// thinned gives what is to stay of the tree its second names.
+func (d ownDir) thinned() error {
 	var stay []string
 	for _, name := range []string{"unique", "lately"} {
 		text, err := Read(filepath.Join(d.path, name))
@@ -80,13 +91,10 @@ func (d ownDir) thin() error {
 			}
 		}
 	}
-	if err := d.linkOnly(stay); err != nil {
-		return err
+	if len(stay) == 0 {
+		return nil
 	}
-	if err := errors.Join(d.erase("gone"), d.Rename("tree", "gone")); err != nil {
-		return err
-	}
-	return d.erase("gone")
+	return d.linkOnly(stay)
 }
 
 // linkOnly makes the directory of what is to stay of the tree. What is not there any more is passed over.

@@ -1,0 +1,277 @@
+package sync
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"path"
+	"slices"
+	"time"
+
+	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/verify"
+)
+
+// The spare is a tree of links to live in which the next new tree is put together: of the generation that went last where
+// there is one, and then in as many steps as there were changes since. What stays gets no other name, and keeps its change
+// time. It is made while no dataset lock is held, so that under the locks only what moved since is left to do. rsync never
+// writes into it: what has arrived is linked in at last. No undo needs it, and without it the files are linked anew.
+
+// spareFrom is from how many files that stay on it is worth the requests that it takes.
+const spareFrom = 1000
+
+// prepare brings the spare to what stays of live, as the plan that was made without locks has it. Where none can be had
+// the files are linked under the locks.
+// It returns a later listing of live, if one was made.
+func (st *stage) prepare(ctx context.Context) (later *snapshot, err error) {
+	p := st.plan
+	if st.inPlace || !p.dst.survey.Exists || len(p.kept()) < st.spareFrom {
+		return nil, nil
+	}
+	dir, err := st.dst.Spare(ctx, st.key)
+	if err != nil {
+		return nil, err
+	}
+	if later, err = st.mendBefore(ctx, dir); err != nil {
+		st.dst.Remove(ctx, dir) // where that fails it is in nobody's way
+		return later, ctx.Err()
+	}
+	st.spare = dir
+	return later, nil
+}
+
+// mendBefore mends the spare while writers may be at work. Where many files get another name their change times move, so
+// live is listed right before and right after that: what kept size and time in between has the digest that it had.
+func (st *stage) mendBefore(ctx context.Context, dir string) (later *snapshot, err error) {
+	found, err := listTree(ctx, st.dst, dir)
+	if err != nil {
+		return nil, err
+	}
+	drop, link := lacks(parted(found), st.plan)
+	if len(link) < st.spareFrom { // under the locks: then no change time moves before live is listed again
+		st.unlinked = link
+		return nil, st.mend(ctx, dir, drop, nil)
+	}
+	before, err := st.lookAt(ctx, st.dst, st.id, st.plan.dst)
+	if err == nil {
+		err = st.mend(ctx, dir, drop, link)
+	}
+	if err != nil {
+		return nil, err
+	}
+	letStampsAge(ctx, before.files)
+	time.Sleep(2 * stampTick)
+	later, err = st.lookAt(ctx, st.dst, st.id, before)
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(link)
+	verify.Join(later.files, before.files, func(f, w *verify.Entry) {
+		if f == nil || w == nil || f.Digest.Known() || !untouched(f, w) || !verify.Unique(w.Mtime, before.survey.Now) {
+			return
+		}
+		if _, linked := slices.BinarySearch(link, f.Path); linked {
+			f.Digest = w.Digest
+		}
+	})
+	return later, nil
+}
+
+// stampTick is how coarse the stamps of a file are against its clock: what was touched so lately is not trusted.
+const stampTick = 20 * time.Millisecond
+
+// relist has a later listing of the destination stand for the one that the plan was made of.
+func (p *plan) relist(dst *snapshot) {
+	if p.local == p.dst {
+		p.local = dst
+	} else {
+		p.remote = dst
+	}
+	p.dst = dst
+}
+
+// mend removes and links names of the spare.
+func (st *stage) mend(ctx context.Context, dir string, drop, link []string) error {
+	if len(drop) > 0 {
+		if err := st.dst.Drop(ctx, dir, drop); err != nil {
+			return err
+		}
+	}
+	if len(link) == 0 {
+		return nil
+	}
+	return st.dst.Link(ctx, st.plan.dst.survey.Live, dir, link)
+}
+
+// holding is what is in a spare: files in order of path, and directories.
+type holding struct {
+	files iter.Seq[*verify.Entry]
+	dirs  map[string]bool
+}
+
+// parted is a listing as a holding.
+func parted(listing verify.Manifest) holding {
+	h := holding{dirs: map[string]bool{}}
+	for i := range listing {
+		if listing[i].Kind == verify.Directory {
+			h.dirs[listing[i].Path] = true
+		}
+	}
+	h.files = func(yield func(*verify.Entry) bool) {
+		for i := range listing {
+			if listing[i].Kind != verify.Directory && !yield(&listing[i]) {
+				return
+			}
+		}
+	}
+	return h
+}
+
+// staying is what a spare holds that was mended by a plan, but for what was left to be linked.
+func (p *plan) staying(unlinked []string) holding {
+	h, lacks := holding{dirs: p.treeDirs()}, map[string]bool{}
+	for _, path := range unlinked {
+		lacks[path] = true
+		delete(h.dirs, path)
+	}
+	h.files = func(yield func(*verify.Entry) bool) {
+		for i := range p.items {
+			if it := &p.items[i]; it.origin == keep && !lacks[it.Path] && !yield(it.Entry) {
+				return
+			}
+		}
+	}
+	return h
+}
+
+// treeDirs are the directories of the new tree.
+func (p *plan) treeDirs() map[string]bool {
+	all := map[string]bool{}
+	add := func(dir string) {
+		for ; dir != "." && !all[dir]; dir = path.Dir(dir) {
+			all[dir] = true
+		}
+	}
+	for i := range p.items {
+		add(path.Dir(p.items[i].Path))
+	}
+	for _, dirs := range [][]string{p.keptDirs, p.newDirs} {
+		for _, dir := range dirs {
+			add(dir)
+		}
+	}
+	return all
+}
+
+// lacks tells what has to go from a spare, and which names of live have to be linked, for it to hold what stays of live.
+// The directories of what is incoming may be there.
+func lacks(h holding, p *plan) (drop, link []string) {
+	i := 0
+	upTo := func(path string, all bool) {
+		for ; i < len(p.items) && (all || p.items[i].Path < path); i++ {
+			if p.items[i].origin == keep {
+				link = append(link, p.items[i].Path)
+			}
+		}
+	}
+	for e := range h.files {
+		upTo(e.Path, false)
+		if i < len(p.items) && p.items[i].Path == e.Path && p.items[i].origin == keep && e.Kind == verify.File && untouched(e, p.items[i].Entry) {
+			i++
+			continue
+		}
+		drop = append(drop, e.Path)
+	}
+	upTo("", true)
+	want := p.treeDirs()
+	for dir := range h.dirs {
+		if !want[dir] {
+			drop = append(drop, dir)
+		}
+	}
+	for _, dir := range p.keptDirs {
+		if !h.dirs[dir] {
+			link = append(link, dir)
+		}
+	}
+	return drop, link
+}
+
+// takeSpare makes the spare the stage's tree: what moved since it was mended is mended, and what has arrived gets its name
+// there once every stamp of it was seen to stand.
+func (st *stage) takeSpare(ctx context.Context, p *plan) error {
+	drop, link := lacks(st.plan.staying(st.unlinked), p)
+	if err := st.mend(ctx, st.spare, drop, link); err != nil {
+		return err
+	}
+	st.touched = append(link, entriesPaths(st.files)...)
+	if err := st.arrivedWhole(ctx, p); err != nil {
+		return err
+	}
+	if err := st.dst.Link(ctx, st.tree, st.spare, append(entriesPaths(st.files), p.newDirs...)); err != nil {
+		return err
+	}
+	return st.dst.UseSpare(ctx, st.key, st.run)
+}
+
+// arrivedWhole holds what has arrived against what was proved of it. What a generation has may have lost a name in the
+// spare since, which moves its change time.
+func (st *stage) arrivedWhole(ctx context.Context, p *plan) error {
+	seen := map[string]bool{}
+	var wrong []string
+	err := st.dst.Walk(ctx, st.tree, func(f verify.Entry) {
+		e, it := st.files.Find(f.Path), p.incoming(f.Path)
+		switch {
+		case f.Kind == verify.Directory:
+		case e != nil && it != nil && f.Kind == verify.File && untouched(&f, e) && (f.Ctime == e.Ctime || it.origin == restore):
+			seen[f.Path] = true
+		default:
+			wrong = append(wrong, f.Path)
+		}
+	})
+	for i := range st.files {
+		if !seen[st.files[i].Path] {
+			wrong = append(wrong, st.files[i].Path)
+		}
+	}
+	if err == nil && len(wrong) > 0 {
+		err = &MismatchError{Paths: wrong}
+	}
+	return err
+}
+
+// restamped is the new live tree with the stamps that it has now, where it was the spare: what neither arrived nor was
+// linked nor lost a name since it was proved has those that it had.
+func (c *command) restamped(ctx context.Context, t *proven) (*snapshot, error) {
+	live, proved := t.plan.dst.survey.Live, t.plan.dst.survey.Now
+	touched := map[string]bool{}
+	for _, path := range t.stage.touched {
+		touched[path] = true
+	}
+	var names []string
+	for i := range t.files {
+		e := &t.files[i]
+		if touched[e.Path] = touched[e.Path] || e.Class.InPlace(); touched[e.Path] {
+			names = append(names, path.Join(c.id, e.Path))
+		} else if !verify.Past(e.Ctime, proved) {
+			e.Digest = verify.Digest{}
+		}
+	}
+	g, err := t.dst.Glance(ctx, names, false)
+	if err != nil {
+		return nil, err
+	}
+	for i := range t.files {
+		e := &t.files[i]
+		if !touched[e.Path] {
+			continue
+		}
+		var is verify.Entry
+		n, _ := fmt.Sscan(g.Stamps[path.Join(c.id, e.Path)], &is.Size, &is.Mtime, &is.Ctime, &is.Ino)
+		if is.Dev = e.Dev; n != 4 || !untouched(&is, e) || !verify.Unique(e.Mtime, proved) {
+			e.Digest = verify.Digest{}
+		}
+		e.Ctime = is.Ctime
+	}
+	return &snapshot{side: t.dst, survey: &remote.Survey{Live: live, Exists: true, Now: g.Now}, files: t.files}, nil
+}
