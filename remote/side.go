@@ -188,6 +188,12 @@ func Stamp(size, mtime, ctime int64, inode uint64) string {
 	return fmt.Sprintf("%d %d %d %d", size, mtime, ctime, inode)
 }
 
+// ParseStamp is what a stamp says of a file.
+func ParseStamp(stamp string) (e verify.Entry, ok bool) {
+	n, _ := fmt.Sscan(stamp, &e.Size, &e.Mtime, &e.Ctime, &e.Ino)
+	return e, n == 4
+}
+
 // Waiting is told while a lock is waited for.
 type Waiting struct {
 	Path   string

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/sync/local"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
@@ -75,7 +76,8 @@ func (t *proven) lateChanges(ctx context.Context, run string) (l late, err error
 		carried[file] = true
 	}
 	var log *verify.Entry
-	err = p.dst.side.Walk(ctx, run, func(o verify.Entry) {
+	var names []string // of what is not the very file that stays in live too
+	err = p.dst.side.Names(ctx, run, func(o verify.Entry) {
 		file, kept := strings.CutPrefix(o.Path, "tree/")
 		if !kept {
 			if _, late, _ := strings.Cut(o.Path, "/"); strings.HasPrefix(o.Path, local.LatePrefix) && o.Kind == verify.File {
@@ -83,10 +85,22 @@ func (t *proven) lateChanges(ctx context.Context, run string) (l late, err error
 			}
 			return
 		}
-		o.Path = file
+		if o.Kind == verify.File && !carried[file] && !p.stays(file, o.Ino) {
+			names = append(names, path.Join(relative(p.dst.side, run), o.Path))
+		}
+	})
+	if err != nil {
+		return l, err
+	}
+	g, err := p.dst.side.Glance(ctx, names, false)
+	if err != nil {
+		return l, err
+	}
+	for name, stamp := range g.Stamps {
+		o, _ := remote.ParseStamp(stamp)
+		o.Path = strings.TrimPrefix(name, path.Join(relative(p.dst.side, run), "tree")+"/")
 		was, it := p.dst.files.Find(o.Path), p.find(o.Path)
 		switch {
-		case o.Kind != verify.File || carried[o.Path]:
 		case o.Path == eventsPath && !p.how.modes.Force && (was == nil || o.Size > was.Size):
 			log = &o
 		case was == nil && p.orphans(o.Path):
@@ -101,8 +115,8 @@ func (t *proven) lateChanges(ctx context.Context, run string) (l late, err error
 		default:
 			l.clashes = append(l.clashes, o.Path)
 		}
-	})
-	if err == nil && log != nil {
+	}
+	if log != nil {
 		l.grew, err = t.followed(ctx, run, log)
 		if err == nil && !l.grew {
 			l.clashes = append(l.clashes, eventsPath)
@@ -114,6 +128,15 @@ func (t *proven) lateChanges(ctx context.Context, run string) (l late, err error
 	}
 	return l, err
 }
+
+// stays reports whether an inode is that of a file of live that the plan keeps.
+func (p *plan) stays(file string, ino uint64) bool {
+	it := p.find(file)
+	return it != nil && it.origin == keep && it.Ino == ino
+}
+
+// relative is a path below the root of a side, as Glance takes it.
+func relative(s side, dir string) string { return strings.TrimPrefix(dir, s.Root()+"/") }
 
 // followed reports whether what the old log got since it was listed follows what was staged in live.
 func (t *proven) followed(ctx context.Context, run string, log *verify.Entry) (bool, error) {

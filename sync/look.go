@@ -79,8 +79,9 @@ func (c *command) look(ctx context.Context, before view) (view, error) {
 		return view{}, err
 	}
 	if !v.how.modes.Rehash {
-		c.store.learn(v.local, c.id, "", v.how.algorithm)
-		c.store.learn(v.remote, c.id, c.remote.Name(), v.how.algorithm)
+		together(
+			func() error { c.store.learn(v.local, c.id, "", v.how.algorithm); return nil },
+			func() error { c.store.learn(v.remote, c.id, c.remote.Name(), v.how.algorithm); return nil })
 	}
 	return v, nil
 }

@@ -34,6 +34,8 @@ type side interface {
 	// Walk tells everything below a directory, in no order, one entry at a time; an absent directory is an error that
 	// is fs.ErrNotExist.
 	Walk(ctx context.Context, dir string, visit func(verify.Entry)) error
+	// Names is Walk for who needs no more of an entry than Path, Kind and Ino, which costs less.
+	Names(ctx context.Context, dir string, visit func(verify.Entry)) error
 	// Hash reads files below dir in full and calls got for each, in any order, one call at a time. A file that
 	// vanished or cannot be read is reported with an error in place of a digest and does not stop the others. The
 	// sizes are for dealing the files out to processes; paths and sizes are all that is looked at.

@@ -2,7 +2,6 @@ package sync
 
 import (
 	"context"
-	"fmt"
 	"iter"
 	"path"
 	"slices"
@@ -43,11 +42,11 @@ func (st *stage) prepare(ctx context.Context) (later *snapshot, err error) {
 // mendBefore mends the spare while writers may be at work. Where many files get another name their change times move, so
 // live is listed right before and right after that: what kept size and time in between has the digest that it had.
 func (st *stage) mendBefore(ctx context.Context, dir string) (later *snapshot, err error) {
-	found, err := listTree(ctx, st.dst, dir)
-	if err != nil {
+	var found verify.Manifest
+	if err := st.dst.Names(ctx, dir, func(e verify.Entry) { found = append(found, e) }); err != nil {
 		return nil, err
 	}
-	drop, link := lacks(parted(found), st.plan)
+	drop, link := lacks(parted(verify.InOrder(found)), st.plan)
 	if len(link) < st.spareFrom { // under the locks: then no change time moves before live is listed again
 		st.unlinked = link
 		return nil, st.mend(ctx, dir, drop, nil)
@@ -176,7 +175,7 @@ func lacks(h holding, p *plan) (drop, link []string) {
 	}
 	for e := range h.files {
 		upTo(e.Path, false)
-		if i < len(p.items) && p.items[i].Path == e.Path && p.items[i].origin == keep && e.Kind == verify.File && untouched(e, p.items[i].Entry) {
+		if i < len(p.items) && p.items[i].Path == e.Path && p.items[i].origin == keep && e.Kind == verify.File && e.Ino == p.items[i].Ino {
 			i++
 			continue
 		}
@@ -266,9 +265,8 @@ func (c *command) restamped(ctx context.Context, t *proven) (*snapshot, error) {
 		if !touched[e.Path] {
 			continue
 		}
-		var is verify.Entry
-		n, _ := fmt.Sscan(g.Stamps[path.Join(c.id, e.Path)], &is.Size, &is.Mtime, &is.Ctime, &is.Ino)
-		if is.Dev = e.Dev; n != 4 || !untouched(&is, e) || !verify.Unique(e.Mtime, proved) {
+		is, there := remote.ParseStamp(g.Stamps[path.Join(c.id, e.Path)])
+		if is.Dev = e.Dev; !there || !untouched(&is, e) || !verify.Unique(e.Mtime, proved) {
 			e.Digest = verify.Digest{}
 		}
 		e.Ctime = is.Ctime

@@ -28,15 +28,21 @@ func InOrder(m Manifest) Manifest {
 }
 
 // Walk is an unordered, streaming List. It may report a name twice if a directory changes while it is read.
-func Walk(dir string, visit func(Entry)) error {
+func Walk(dir string, visit func(Entry)) error { return walk(dir, visit, (*walker).read) }
+
+// WalkNames is Walk for who needs no more of an entry than Path, Kind and Ino, which a directory tells without a look at
+// each file in it. (An overlay may tell another inode number than that of the file.)
+func WalkNames(dir string, visit func(Entry)) error { return walk(dir, visit, (*walker).readNames) }
+
+func walk(dir string, visit func(Entry), read func(w *walker, f *os.File, dir string) error) error {
 	fd, err := openDir(unix.AT_FDCWD, dir, 0)
 	if err != nil {
 		return listError(dir, err)
 	}
 	root := os.NewFile(uintptr(fd), dir)
 	defer root.Close()
-	w := walker{root: root, visit: visit}
-	if err := w.read(root, ""); err != nil {
+	w := &walker{root: root, visit: visit, list: read}
+	if err := read(w, root, ""); err != nil {
 		return err
 	}
 	for len(w.todo) > 0 {
@@ -57,7 +63,8 @@ func Walk(dir string, visit func(Entry)) error {
 type walker struct {
 	root  *os.File
 	visit func(Entry)
-	todo  []Entry // directories still to be read; each is reported after that
+	list  func(w *walker, f *os.File, dir string) error // a directory
+	todo  []Entry                                       // directories still to be read; each is reported after that
 }
 
 func (w *walker) descend(dir string) error {
@@ -67,7 +74,7 @@ func (w *walker) descend(dir string) error {
 	}
 	f := os.NewFile(uintptr(fd), w.root.Name()+"/"+dir)
 	defer f.Close()
-	return w.read(f, dir)
+	return w.list(w, f, dir)
 }
 
 func (w *walker) read(f *os.File, dir string) error {
@@ -95,17 +102,24 @@ func (w *walker) tell(fd int, dir, name string) error {
 	if err != nil {
 		return err
 	}
-	path := name
-	if dir != "" {
-		path = dir + "/" + name
+	w.found(entryOf(join(dir, name), &st))
+	return nil
+}
+
+func join(dir, name string) string {
+	if dir == "" {
+		return name
 	}
-	e := entryOf(path, &st)
+	return dir + "/" + name
+}
+
+// found tells an entry, or puts it aside to be read.
+func (w *walker) found(e Entry) {
 	if e.Kind == Directory {
 		w.todo = append(w.todo, e)
 	} else {
 		w.visit(e)
 	}
-	return nil
 }
 
 func openDir(at int, path string, flag int) (fd int, err error) {

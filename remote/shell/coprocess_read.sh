@@ -44,7 +44,10 @@ do_stat() { # file
   if [ $lister = find ]; then find "./${1##*/}" -prune -printf '%y %s %T@ %C@ %D %i %m %G %p\0'
   else $stat "$record" "./${1##*/}"; fi
 }
-do_list() { list "$1"; }
+do_list() { # dir; "names" where no more is needed than a directory tells without a look at each file in it
+  if [ -n "${2-}" ] && [ $lister = find ]; then enter "$1"; find . -mindepth 1 -ignore_readdir_race -printf '%y 0 0 0 0 %i 0 0 %P\0'
+  else list "$1"; fi
+}
 # ours: nothing but what usr makes is in the places that a transfer goes to; else $p is not.
 ours() { # S key
   for p in "$1" "$1/stage" "$1/stage/$2" "$1/stage/$2/partial" "$1/journal" "$1/generations" "$1/generations/$2" "$1/spare" "$1/spare/$2"; do

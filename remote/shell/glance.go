@@ -19,8 +19,19 @@ func (s *Session) Glance(ctx context.Context, names []string, ids bool) (*remote
 	if ids {
 		args = append(args, "ids")
 	}
-	r := request{verb: "glance", args: args, payload: escapeNames(names)}
-	err := s.do(ctx, r, "look at "+remote.Escape(s.root), func(r io.Reader) error {
+	for {
+		n := min(len(names), HashBatch)
+		if err := s.glance(ctx, request{verb: "glance", args: args, payload: escapeNames(names[:n])}, g); err != nil {
+			return g, err
+		}
+		if names, args = names[n:], args[:1]; len(names) == 0 {
+			return g, nil
+		}
+	}
+}
+
+func (s *Session) glance(ctx context.Context, r request, g *remote.Glance) error {
+	return s.do(ctx, r, "look at "+remote.Escape(s.root), func(r io.Reader) error {
 		b := bufio.NewReader(r)
 		for {
 			field, err := readRecord(b)
@@ -32,8 +43,12 @@ func (s *Session) Glance(ctx context.Context, names []string, ids bool) (*remote
 				break
 			}
 			if name == "now" {
-				if g.Now, err = strconv.ParseInt(value, 10, 64); err != nil {
+				now, err := strconv.ParseInt(value, 10, 64)
+				if err != nil {
 					return err
+				}
+				if g.Now == 0 {
+					g.Now = now
 				}
 				continue
 			}
@@ -43,5 +58,4 @@ func (s *Session) Glance(ctx context.Context, names []string, ids bool) (*remote
 			g.Stamps[path.Clean(e.Path)] = remote.Stamp(e.Size, e.Mtime, e.Ctime, e.Ino)
 		})
 	})
-	return g, err
 }

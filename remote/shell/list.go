@@ -22,6 +22,13 @@ func (s *Session) Walk(ctx context.Context, dir string, visit func(verify.Entry)
 	})
 }
 
+// Names is Walk for who needs no more of an entry than Path, Kind and Ino.
+func (s *Session) Names(ctx context.Context, dir string, visit func(verify.Entry)) error {
+	return s.do(ctx, request{verb: "list", args: []string{dir, "names"}}, "list "+remote.Escape(dir), func(r io.Reader) error {
+		return s.readList(bufio.NewReaderSize(r, 64<<10), visit)
+	})
+}
+
 // Stat reports one name as Walk would, without following a symlink; its Path is the file. An absent one is
 // fs.ErrNotExist.
 func (s *Session) Stat(ctx context.Context, file string) (e verify.Entry, err error) {

@@ -59,6 +59,13 @@ func (s *Side) Walk(ctx context.Context, dir string, visit func(verify.Entry)) e
 	return verify.Walk(dir, visit)
 }
 
+func (s *Side) Names(ctx context.Context, dir string, visit func(verify.Entry)) error {
+	if err := errors.Join(ctx.Err(), s.sound(dir)); err != nil {
+		return err
+	}
+	return verify.WalkNames(dir, visit)
+}
+
 func (s *Side) Hash(ctx context.Context, dir, algorithm string, files []*verify.Entry, got func(string, verify.Digest, error)) error {
 	if err := s.sound(dir); err != nil {
 		return err
