@@ -231,8 +231,9 @@ func (st *stage) copyInTurns(ctx context.Context, p *plan, want []*verify.Entry,
 			err = cmp.Or(err, st.dropBases())
 		}
 	}()
+	total := totalSize(want)
 	tell := func(n int64) {
-		st.o.Observe(Progressed{Phase: "transfer", Done: n, Total: totalSize(want), Files: len(want)})
+		st.o.Observe(Progressed{Phase: "transfer", Done: n, Total: total, Files: len(want)})
 	}
 	tell(0)
 	if err := st.copyFiles(ctx, p, turns[0], tell, done); err != nil || len(second) == 0 {
