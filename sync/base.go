@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/sync/history"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
@@ -106,10 +107,23 @@ func (p *plan) common(after verify.Manifest) verify.Manifest {
 func (c *command) pendNext(ctx context.Context, t *proven) (bool, error) {
 	next := nextBase(t.run, t.plan, t.files)
 	var err error
-	if next.Meta, err = c.metaText(ctx, t.plan.src, t.plan.how.algorithm); err != nil {
+	if next.Meta, err = c.metaText(ctx, t.meta(), t.plan.how.algorithm); err != nil {
 		return false, err
 	}
 	return true, c.store.putPending(c.id, placeName(next.Place), t.plan.how.algorithm, next)
+}
+
+// meta shows the source's meta.md: where the new tree has the same bytes, and is here, that of the tree.
+func (t *proven) meta() *snapshot {
+	p := t.plan
+	if t.dst.Far() || !p.src.side.Far() || !p.how.modes.inScope(verify.Meta) {
+		return p.src
+	}
+	dir := t.tree
+	if t.inPlace && p.incoming(metaPath) == nil { // it stays where it is
+		dir = p.dst.survey.Live
+	}
+	return &snapshot{side: t.dst, survey: &remote.Survey{Live: dir}, files: t.files}
 }
 
 // recordEqual makes the content of two equal sides their common base, unless it is already.
