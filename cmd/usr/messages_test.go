@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// TestEveryMessageIsExplained: what this package and the exported error types of the others say begins as a message in
+// TestDocumentedMessages: what this package and the exported error types of the others say begins as a message in
 // docs/troubleshooting.md does.
-func TestEveryMessageIsExplained(t *testing.T) {
+func TestDocumentedMessages(t *testing.T) {
 	var explained []string
 	for _, m := range regexp.MustCompile("`(cannot [^`]*)`").FindAllStringSubmatch(doc(t, "troubleshooting.md"), -1) {
 		explained = append(explained, m[1])
