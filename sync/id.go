@@ -14,10 +14,10 @@ import (
 	"github.com/dnadesign-maintainers/usr/remote"
 )
 
-// stateDir is the directory below a USR root that holds everything of ours.
+// stateDir is the directory below a USR root that holds our state.
 const stateDir = remote.StateDir
 
-// lockFile is that of a dataset. A transfer makes it where it is not there.
+// lockFile is the lock of a dataset. A transfer makes it if it is missing.
 const lockFile = remote.LockFile
 
 // IDError means that a dataset id is refused before anything is contacted.
@@ -64,14 +64,14 @@ func CheckID(id string) error {
 	return nil
 }
 
-// stateKey flattens an id into one file name, without collisions. Two segments of 255 bytes cannot be escaped
-// into one name of 255, so that long ones end in a digest.
+// stateKey flattens an id into one file name, without collisions. Long ids end in a digest, because two segments of 255
+// bytes do not fit into one name of 255.
 func stateKey(id string) string {
 	key := url.PathEscape(id)
 	if strings.HasPrefix(key, ".") {
 		key = "%2E" + key[1:]
 	}
-	for _, taken := range []string{"lock", "tmp"} { // KEY.lock is the claim of KEY, KEY.tmp its journal in the making
+	for _, taken := range []string{"lock", "tmp"} { // KEY.lock is the claim of KEY, KEY.tmp its unfinished journal
 		if base, ok := strings.CutSuffix(key, "."+taken); ok {
 			key = base + "%2E" + taken
 		}
@@ -91,5 +91,5 @@ func newRun(now time.Time) string {
 	return now.UTC().Format(runTime) + "-" + hex.EncodeToString(b[:])
 }
 
-// runTime is the time in the name of a run.
+// runTime returns the time in the name of a run.
 const runTime = "20060102T150405.000000Z"

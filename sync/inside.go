@@ -10,13 +10,13 @@ import (
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-// Two classes merge inside a file: the event log by whole lines, and meta.md by lines with the text of the common base.
+// Two files merge line by line: the event log, and meta.md against its text in the common base.
 
-// mostMeta is up to how many bytes meta.md is merged, and its text is kept with the common base.
+// mostMeta is the largest meta.md, in bytes, that is merged and whose text is kept with the common base.
 const mostMeta = 1 << 20
 
-// mergeInside turns a row that both sides moved into a file made of both, into a side's own where that is the same, or
-// into a conflict.
+// mergeInside turns a row that both sides moved into a file made of both, into one side's file if the result is the same,
+// or into a conflict.
 func (c *command) mergeInside(ctx context.Context, v view, base *history.Base, m *merged, r *history.Row) (err error) {
 	switch {
 	case r.Path == eventsPath && r.Local != nil && r.Remote != nil:
@@ -27,7 +27,7 @@ func (c *command) mergeInside(ctx context.Context, v view, base *history.Base, m
 	return nil
 }
 
-// put makes the row a file of the given parts, once it is known what that comes to.
+// put makes the row a file of the given parts, or one side's file if the result is the same.
 func (m *merged) put(ctx context.Context, v view, r *history.Row, parts ...part) error {
 	e := &verify.Entry{Path: r.Path, Kind: verify.File, Class: r.Class, Mtime: max(r.Local.Mtime, r.Remote.Mtime)}
 	it := &item{Entry: e, origin: merge, parts: parts}
@@ -48,9 +48,9 @@ func (m *merged) put(ctx context.Context, v view, r *history.Row, parts ...part)
 	return nil
 }
 
-// mergeMeta merges by lines. What was read must be what was listed.
+// mergeMeta merges by lines. It fails if what it reads is not what was listed.
 func (c *command) mergeMeta(ctx context.Context, v view, base *history.Base, m *merged, r *history.Row) error {
-	for _, s := range []*snapshot{v.local, v.remote} { // sizes that differ asked for no digest so far
+	for _, s := range []*snapshot{v.local, v.remote} { // files of different sizes have no digest so far
 		if e := s.files.Find(metaPath); !e.Digest.Known() {
 			if err := c.hash(ctx, s, []*verify.Entry{e}, v.how.algorithm); err != nil {
 				return err
@@ -79,7 +79,7 @@ func (c *command) mergeMeta(ctx context.Context, v view, base *history.Base, m *
 	return nil
 }
 
-// metaText reads meta.md of a side; nil if there is none, it is too long to be merged, or no digest speaks for it.
+// metaText reads meta.md of a side; nil if it is missing, too long to be merged, or has no digest.
 func (c *command) metaText(ctx context.Context, s *snapshot, algorithm string) ([]byte, error) {
 	e := s.files.Find(metaPath)
 	if e == nil || e.Size > mostMeta || !e.Digest.Known() || algorithm == "" {
@@ -100,14 +100,14 @@ func (c *command) metaText(ctx context.Context, s *snapshot, algorithm string) (
 	return append([]byte{}, text...), nil
 }
 
-// MergedEvents says of what a merged event log is made, in lines.
+// MergedEvents counts the parts of a merged event log, in lines.
 type MergedEvents struct {
 	Base, RemoteTail, LocalTail int64
-	common, whole               int64 // bytes that both begin with; of the remote's log that are whole lines
+	common, whole               int64 // bytes that both begin with; bytes of whole lines in the remote's log
 }
 
-// mergeLogs puts the remote's new lines before the local ones. An unfinished last line of the remote is left for the
-// next time; a local one was waited for.
+// mergeLogs puts the remote's new lines before the local ones. An unfinished last line of the remote waits for the next
+// merge; the caller has waited for a local one.
 func (c *command) mergeLogs(ctx context.Context, v view, base *history.Base, m *merged, r *history.Row) error {
 	from, err := c.commonLog(ctx, v, base, r)
 	if err != nil {
@@ -147,7 +147,7 @@ func (c *command) mergeLogs(ctx context.Context, v view, base *history.Base, m *
 	return nil
 }
 
-// commonLog is up to where both logs are known to be the same: that of the base, if both still begin with it.
+// commonLog returns how many bytes of both logs are known to be the same: the base's log, if both still begin with it.
 func (c *command) commonLog(ctx context.Context, v view, base *history.Base, r *history.Row) (int64, error) {
 	if !base.Covers(verify.Events) || v.how.algorithm == "" {
 		return 0, nil
@@ -171,8 +171,8 @@ func (c *command) commonLog(ctx context.Context, v view, base *history.Base, r *
 	return old.Size, nil
 }
 
-// lineOf is the number of the line that begins at an offset of the local log; below 0 that of the first line in which
-// the two logs differ. 0 is not known.
+// lineOf returns the number of the line that begins at an offset of the local log; for a negative offset that of the first
+// line in which the two logs differ. 0 means unknown.
 func (c *command) lineOf(ctx context.Context, v view, r *history.Row, off int64) int64 {
 	local, err := readTail(ctx, v.local, r.Local, 0)
 	if err != nil {
@@ -188,7 +188,7 @@ func (c *command) lineOf(ctx context.Context, v view, r *history.Row, off int64)
 	return int64(bytes.Count(local[:min(off, int64(len(local)))], []byte("\n"))) + 1
 }
 
-// readTail reads a log from an offset on, as far as it was listed.
+// readTail reads a log from an offset to its end as listed.
 func readTail(ctx context.Context, s *snapshot, log *verify.Entry, from int64) ([]byte, error) {
 	if log.Size-from > mostTail {
 		return nil, fmt.Errorf("cannot merge %s: %s has %d bytes that the other side lacks", eventsPath, s.side.Name(), log.Size-from)
@@ -201,10 +201,10 @@ func readTail(ctx context.Context, s *snapshot, log *verify.Entry, from int64) (
 	return text.Bytes(), err
 }
 
-// mostTail bounds what is read of a log to be merged. With a common base that is only what is new.
+// mostTail bounds how much of a log is read for a merge. With a common base that is only what is new.
 const mostTail = 512 << 20
 
-// commonLines is how many bytes of whole lines two texts begin with in common.
+// commonLines returns how many bytes of whole lines two texts begin with in common.
 func commonLines(a, b []byte) (n int) {
 	for i := 0; i < min(len(a), len(b)) && a[i] == b[i]; i++ {
 		if a[i] == '\n' {
@@ -214,13 +214,13 @@ func commonLines(a, b []byte) (n int) {
 	return n
 }
 
-// Others may be in the middle of writing a line of the local log: it is waited for as long as lineWait.
+// lineWait is how long a merge waits for another program to finish its line of the local log.
 const (
 	lineWait  = 2 * time.Second
 	linePause = 50 * time.Millisecond
 )
 
-// lookWhole looks at both sides, and again while the local log has an unfinished last line.
+// lookWhole looks at both sides, and again while the last line of the local log is unfinished.
 func (c *command) lookWhole(ctx context.Context, before view) (view, error) {
 	v, err := c.look(ctx, before)
 	for waited := time.Duration(0); err == nil && waited < lineWait && unfinished(ctx, v.local); waited += linePause {

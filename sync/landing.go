@@ -7,7 +7,7 @@ import (
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-// complete reports whether the stamp of every wanted file is known. Whether it is the right file is for others to say.
+// complete reports whether the stamp of every wanted file is known. It does not check that they are the right files.
 func complete(a remote.Arrivals, want []*verify.Entry) bool {
 	for _, e := range want {
 		if a.Stamped.Find(e.Path) == nil {
@@ -17,7 +17,7 @@ func complete(a remote.Arrivals, want []*verify.Entry) bool {
 	return true
 }
 
-// landing begins to hash what arrives of the wanted files in the stage, as far as their digests are of use.
+// landing begins to hash the wanted files as they arrive in the stage, if their digests are of use.
 func (st *stage) landing(ctx context.Context, p *plan, want []*verify.Entry) (*reports, error) {
 	r := &reports{p: p, levels: p.how.modes.levels(), classes: st.classes}
 	if p.how.modes.noHashes {
@@ -28,7 +28,7 @@ func (st *stage) landing(ctx context.Context, p *plan, want []*verify.Entry) (*r
 	return r, err
 }
 
-// reports hands what rsync reports to a landing, if there is one.
+// reports passes rsync's reports on to a landing, if there is one.
 type reports struct {
 	landing remote.Landing
 	p       *plan
@@ -42,7 +42,7 @@ func (r *reports) add(path string) {
 	}
 	var size int64
 	if it := r.p.incoming(path); it != nil {
-		path, size = it.Path, it.Size // the path that is in memory anyway
+		path, size = it.Path, it.Size // this copy of the path stays in memory anyway
 	}
 	r.landing.Add(path, size)
 }

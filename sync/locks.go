@@ -16,8 +16,8 @@ type locks struct {
 	since     time.Time
 }
 
-// extend takes the locks that a view calls for and that are not held yet: always local first, so that two transfers in
-// opposite directions cannot wait for each other.
+// extend takes the locks that a view needs and that are not yet held: always local first, so that two transfers in opposite
+// directions cannot wait for each other.
 func (l *locks) extend(ctx context.Context, p *plan) error {
 	for _, snap := range []*snapshot{p.local, p.remote} {
 		if !l.lacks(snap) {
@@ -40,7 +40,7 @@ func (l *locks) extend(ctx context.Context, p *plan) error {
 	return nil
 }
 
-// around takes the lock of the dataset that a directory is, if it is one.
+// around takes the lock of a directory, if it is a dataset.
 func (l *locks) around(ctx context.Context, s side, dir string) error {
 	if _, err := s.Stat(ctx, path.Join(dir, lockFile)); errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -66,7 +66,7 @@ func (l *locks) lacks(snap *snapshot) bool {
 	return snap.survey.Exists && snap.kept == nil
 }
 
-// stand asks each side whether its lock is still held, and still that of the dataset.
+// stand checks on each side that the lock is still held, and is still that of the dataset.
 func (l *locks) stand(ctx context.Context) error {
 	for _, s := range l.held {
 		if err := s.Locked(ctx); err != nil {
@@ -76,8 +76,8 @@ func (l *locks) stand(ctx context.Context) error {
 	return nil
 }
 
-// release gives the locks up, last taken first; a second call does nothing. A lock that cannot be released is gone
-// with its connection.
+// release releases the locks, last taken first; a second call does nothing. A lock that cannot be released went with its
+// connection.
 func (l *locks) release() {
 	if len(l.held) > 0 {
 		l.c.cost.lockHeld += l.c.o.Now().Sub(l.since)

@@ -9,13 +9,13 @@ import (
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-// comparedLogs is how two event logs compared, to be asked again only if one of them was touched.
+// comparedLogs remembers how two event logs compared, until one of them is touched.
 type comparedLogs struct {
 	local, remote verify.Entry
 	order         history.LogOrder
 }
 
-// logOrder compares the two event logs, which only ever grow, where that can matter.
+// logOrder compares the two event logs, which only ever grow, if that can matter.
 func (c *command) logOrder(ctx context.Context, v view) (history.LogOrder, error) {
 	if !v.local.present() || !v.remote.present() {
 		return history.LogsEqual, nil
@@ -42,7 +42,7 @@ func compareLogs(ctx context.Context, v view) (history.LogOrder, error) {
 		return history.LogsRemoteShorter, nil
 	}
 	n := min(l.Size, r.Size)
-	if v.how.algorithm == "" { // no host can hash: then sizes speak
+	if v.how.algorithm == "" { // no host can hash: sizes decide
 		n = 0
 	}
 	var dl, dr verify.Digest
@@ -70,8 +70,7 @@ func prefix(ctx context.Context, s *snapshot, e *verify.Entry, algorithm string,
 	return s.side.HashPrefix(ctx, s.survey.Live+"/"+e.Path, algorithm, n)
 }
 
-// tornLog is the item of the source's event log if that was copied in the middle of somebody's line and has moved on
-// since.
+// tornLog returns the item of the source's event log if it was copied in the middle of a line and has grown since.
 func (st *stage) tornLog(ctx context.Context, p *plan, before *snapshot) (*item, error) {
 	staged, src := st.files.Find(eventsPath), p.incoming(eventsPath)
 	if staged == nil || src == nil || src.origin != fetch || staged.Size == 0 || staged.Digest != src.Digest || before.shows(src.Entry) {
@@ -84,8 +83,8 @@ func (st *stage) tornLog(ctx context.Context, p *plan, before *snapshot) (*item,
 	return src, nil
 }
 
-// acceptLog takes a staged event log that is a prefix of the source's for the source's: writers append to it without
-// the dataset lock. Only whole lines count, and what grew before the lock is caught up once.
+// acceptLog accepts a staged event log that is a prefix of the source's: writers append to it without the dataset lock. It
+// accepts whole lines only, after one attempt to catch up with what came before the lock.
 func (st *stage) acceptLog(ctx context.Context, p *plan, round int) error {
 	staged, it, dst := st.files.Find(eventsPath), p.incoming(eventsPath), p.dst.files.Find(eventsPath)
 	if staged == nil || it == nil || it.origin != fetch || !staged.Digest.Known() {
@@ -109,8 +108,7 @@ func (st *stage) acceptLog(ctx context.Context, p *plan, round int) error {
 	return err
 }
 
-// proveEvents reads the lines that the destination's event log gains: each must be an event. A forced transfer takes
-// them as they are, with a warning.
+// proveEvents checks that each line that the destination's event log gains is an event. A forced transfer only warns.
 func (t *proven) proveEvents(ctx context.Context) error {
 	p := t.plan
 	staged, old, it := t.stage.files.Find(eventsPath), p.dst.files.Find(eventsPath), p.incoming(eventsPath)
@@ -118,11 +116,11 @@ func (t *proven) proveEvents(ctx context.Context) error {
 		return nil
 	}
 	in := &rangeReader{ctx: ctx, side: t.dst, file: t.tree + "/" + eventsPath, end: staged.Size}
-	if t.dst.Far() { // the same bytes, and here
+	if t.dst.Far() { // the local copy has the same bytes
 		in.side, in.file = p.src.side, p.src.survey.Live+"/"+eventsPath
 	}
 	var known int64                                                 // lines that are not read again
-	if old != nil && old.Size < staged.Size && !p.how.modes.Force { // history was found to hold: the rest is new
+	if old != nil && old.Size < staged.Size && !p.how.modes.Force { // the staged log continues the old one
 		in.off, known = old.Size, max(p.dst.survey.EventLines, 0)
 	}
 	if m := p.merged; m != nil && m.log.common > 0 && p.direction == Pull {

@@ -10,8 +10,8 @@ import (
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-// warnOfRegistries says once, until one of them changes again, that the registry.yaml of the two roots differ. Nothing of
-// ours ever writes one.
+// warnOfRegistries warns once, until one of them changes again, that the registry.yaml of the two roots differ. usr never
+// writes one.
 func (c *command) warnOfRegistries(v view) {
 	l, r := v.local.survey, v.remote.survey
 	if l.Registry == "" || r.Registry == "" {

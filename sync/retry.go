@@ -14,7 +14,7 @@ func retryPauses() []time.Duration {
 	return []time.Duration{2 * time.Second, 5 * time.Second, 15 * time.Second, 30 * time.Second}
 }
 
-// maxMoves is how often a transfer begins anew, at once, because the destination moved under the lock.
+// maxMoves is how often a transfer starts again at once because the destination moved under the lock.
 const maxMoves = 5
 
 // legacy is what an attempt leaves to the next one.
@@ -23,7 +23,7 @@ type legacy struct {
 	unsure *promoted // a switch whose answer was lost with the line
 }
 
-// retry attempts a deed until it is done, refused or hopeless. The deed is made anew for each attempt, for a lost line
+// retry attempts a deed until it is done, refused or hopeless. It makes the deed anew for each attempt, because a redial
 // replaces the remote side.
 func (c *command) retry(ctx context.Context, deed func() deed) (*Report, error) {
 	return c.retryFrom(ctx, &legacy{agreed: c.asked.agreed()}, deed)
@@ -44,7 +44,7 @@ func (c *command) retryFrom(ctx context.Context, left *legacy, deed func() deed)
 		switch {
 		case err == nil || ctx.Err() != nil:
 			return r, err
-		case errors.As(err, &wider): // it is shown anew, and asked about
+		case errors.As(err, &wider): // the next attempt shows the new plan and asks
 		case errors.As(err, &moved) && moves == maxMoves:
 			return nil, &MismatchError{Paths: moved.paths, Moving: true}
 		case moved != nil:
@@ -62,22 +62,21 @@ func (c *command) retryFrom(ctx context.Context, left *legacy, deed func() deed)
 	}
 }
 
-// dropStages clears what an attempt left for the next one, which found that there is not to be one. If it cannot be
-// done now the next run does it.
+// dropStages removes what attempts left in the stage when there will be no further one. If it fails, the next run does it.
 func (c *command) dropStages(ctx context.Context, dst side) {
 	if snap, err := c.lookAt(ctx, dst, c.id, nil); err == nil {
 		c.clearStages(ctx, snap)
 	}
 }
 
-// movedError: files of the destination changed without the lock after they were listed under it.
+// movedError means that files of the destination changed without the lock after they were listed under it.
 type movedError struct{ paths []string }
 
 func (e *movedError) Error() string {
 	return "cannot complete the new tree: the destination keeps changing: " + list(e.paths)
 }
 
-// widerError: a plan that was made anew overwrites more than the user has agreed to.
+// widerError means that a new plan overwrites more than the user has agreed to.
 type widerError struct{}
 
 func (*widerError) Error() string {
@@ -94,8 +93,8 @@ func lineLost(err error) bool {
 	return errors.As(err, &conn) && (conn.Reason == remote.Lost || conn.Reason == remote.Silent)
 }
 
-// reconnect dials again, each time after a longer pause, and returns the pauses that are left. A host that cannot be
-// reached for now costs the next pause; one that asks for a person or refuses ends it.
+// reconnect redials, each time after a longer pause, and returns the pauses that are left. It gives up if the host refuses
+// or needs a person.
 func (p *Pair) reconnect(ctx context.Context, lost error, pauses []time.Duration) ([]time.Duration, error) {
 	for len(pauses) > 0 {
 		p.warn("%v; trying again in %v", lost, pauses[0])

@@ -1,5 +1,5 @@
-// Package history says how the two sides of a dataset stand to each other, and what becomes of both where both moved.
-// Everything here is a function of manifests, which the caller has read: no file is opened.
+// Package history decides how the two sides of a dataset relate, and what a merge makes of both. Everything here is a
+// function of manifests that the caller has read; nothing here opens a file.
 package history
 
 import (
@@ -9,14 +9,14 @@ import (
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-// The files of a dataset that have rules of their own.
+// The files with rules of their own.
 const (
 	Primary = "records.parquet"
 	Meta    = "meta.md"
 	Events  = ".events.log"
 )
 
-// Direction is the way data goes.
+// Direction is the direction of a transfer.
 type Direction string
 
 // The directions.
@@ -29,7 +29,7 @@ const (
 type Sides[T any] struct{ Local, Remote T }
 
 // Base is the common base of a dataset and a place: the content that both sides had after the last success. A nil base
-// says nothing.
+// means that no history is known.
 type Base struct {
 	Place     remote.Place    `json:"place,omitzero"` // zero in those of earlier versions
 	Run       string          `json:"run"`
@@ -41,7 +41,7 @@ type Base struct {
 	Algorithm string          `json:"-"` // of the digests as they were written
 }
 
-// Covers reports whether the base says anything of a class.
+// Covers reports whether the base records a class.
 func (b *Base) Covers(c verify.Class) bool { return b != nil && slices.Contains(b.Classes, c) }
 
 // Find returns the base's entry of a path that one of the two sides has, or nil.
@@ -67,11 +67,11 @@ func (b *Base) Moved(e *verify.Entry, path string, levels verify.Levels) bool {
 	case verify.Different:
 		return true
 	}
-	return e.Mtime != old.Mtime // digests of different algorithms: sizes are equal, time stamps speak
+	return e.Mtime != old.Mtime // digests of different algorithms and equal sizes: the time stamps decide
 }
 
-// Drifted reports whether a file has other bytes than the base under the same size and time stamp. Where stamps have
-// whole seconds a file may have been written a second time in the second that it shows.
+// Drifted reports whether a file has other bytes than the base under the same size and time stamp. If stamps have whole
+// seconds, the file may have been written again in the second that it shows; that is no drift.
 func (b *Base) Drifted(e *verify.Entry) bool {
 	if b == nil || e == nil || !verify.Fine(e.Ctime) && !verify.Past(e.Mtime, e.Ctime) {
 		return false

@@ -2,7 +2,7 @@ package history
 
 import "github.com/dnadesign-maintainers/usr/verify"
 
-// Relation says how the two sides stand to each other (contract section 4).
+// Relation is how the two sides stand (contract section 4).
 type Relation string
 
 // The relations.
@@ -16,7 +16,7 @@ const (
 	Unrelated   Relation = "unrelated"
 )
 
-// LogOrder says which of two event logs continues the other.
+// LogOrder is which of two event logs continues the other.
 type LogOrder uint8
 
 // The orders.
@@ -27,17 +27,17 @@ const (
 	LogsForked
 )
 
-// Standing is the relation with the paths that speak for it.
+// Standing is the relation with the paths that prove it.
 type Standing struct {
 	Relation             Relation
-	Local, Remote, Clash []string        // changed there only; changed on both sides
-	Drift                Sides[[]string] // changed there under the size and time stamp of the common base
+	Local, Remote, Clash []string        // changed locally only, on the remote only, on both sides
+	Drift                Sides[[]string] // other bytes under the size and time stamp of the common base
 	Rebuilt              bool            // rebuildable files differ, whoever changed them
 }
 
-// Relate compares both sides path by path with their common base, as git does with a merge base. What the base does
-// not cover belongs to the side that has it, or to the one whose log continues the other's, since logs only grow.
-// To have changed is no history of a light file, which a program can make again.
+// Relate compares both sides path by path with their common base, as git does with a merge base. What the base does not
+// cover belongs to the side that has it, or to the side whose log continues the other's, since logs only grow. A change of
+// a light file, which a program can make again, does not count.
 func Relate(local, remote verify.Manifest, b *Base, logs LogOrder, levels verify.Levels, inScope func(verify.Class) bool, light func(path string) bool) Standing {
 	switch l, r := Present(local), Present(remote); {
 	case l && !r:
@@ -70,7 +70,7 @@ func Relate(local, remote verify.Manifest, b *Base, logs LogOrder, levels verify
 		}
 	})
 	switch h.Relation = h.decide(); {
-	case h.Relation == InSync && h.Rebuilt: // what the remote has is taken for the true one
+	case h.Relation == InSync && h.Rebuilt: // the remote's version counts
 		h.Relation = LocalBehind
 	case h.Relation != InSync && !known:
 		h.Relation = Unrelated
@@ -81,7 +81,7 @@ func Relate(local, remote verify.Manifest, b *Base, logs LogOrder, levels verify
 // Present reports whether a directory of these files is a dataset.
 func Present(files verify.Manifest) bool { return files.Find(Primary) != nil }
 
-// own lists what a directory without a primary holds of its own.
+// own lists the files of a directory without a primary.
 func own(files, other verify.Manifest, b *Base, levels verify.Levels, inScope func(verify.Class) bool, light func(path string) bool) (paths []string) {
 	verify.Join(files, other, func(e, o *verify.Entry) {
 		if e != nil && o == nil && inScope(e.Class) && !light(e.Path) && (!b.Covers(e.Class) || b.Moved(e, e.Path, levels)) {
@@ -100,7 +100,7 @@ func (h *Standing) addDrift(l, r *verify.Entry, b *Base) {
 	}
 }
 
-// addLog takes logs that are equal, and differ in their time stamps at most, for no change.
+// addLog adds a change of the event log. Equal logs with different time stamps are no change.
 func (h *Standing) addLog(logs LogOrder) {
 	if logs == LogsEqual {
 		return

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// MergeText merges two texts by lines with the text that both were made from, as diff3 -m does: what one side changed is
-// taken, changes that touch are a conflict. Lines that both appended at the end are both kept, the remote's first.
+// MergeText merges two texts line by line against the text that both come from, as diff3 -m does: it takes what one side
+// changed; changes that touch are a conflict. It keeps the lines that both appended at the end, the remote's first.
 func MergeText(base, local, remote []byte) (merged []byte, ok bool) {
 	b, l, r := lines(base), lines(local), lines(remote)
 	inLocal, ok := matches(b, l)
@@ -17,7 +17,7 @@ func MergeText(base, local, remote []byte) (merged []byte, ok bool) {
 	if !ok {
 		return nil, false
 	}
-	var bi, li, ri int // up to where all three are merged
+	var bi, li, ri int // how far all three are merged
 	for i := 0; i <= len(b); i++ {
 		nl, nr := len(l), len(r)
 		if i < len(b) {
@@ -57,7 +57,7 @@ func mergeChunk(b, l, r [][]byte, last bool) ([][]byte, bool) {
 
 func same(a, b [][]byte) bool { return slices.EqualFunc(a, b, bytes.Equal) }
 
-// contains reports whether the lines of part stand in all, one after the other: an appendix that was merged before.
+// contains reports whether all has the lines of part in a row: they were merged before.
 func contains(all, part [][]byte) bool {
 	for i := 0; i+len(part) <= len(all); i++ {
 		if same(all[i:i+len(part)], part) {
@@ -67,7 +67,7 @@ func contains(all, part [][]byte) bool {
 	return false
 }
 
-// lines splits a text; the last line is ended like the others.
+// lines splits a text, and adds a missing newline at its end.
 func lines(text []byte) (out [][]byte) {
 	for line := range bytes.Lines(text) {
 		if !bytes.HasSuffix(line, []byte("\n")) {
@@ -78,10 +78,10 @@ func lines(text []byte) (out [][]byte) {
 	return out
 }
 
-// mostCells bounds the table of matches. Texts that differ in more are not merged.
+// mostCells bounds the table of matches. Texts that would need a larger one are not merged.
 const mostCells = 16 << 20
 
-// matches finds a longest common subsequence: for each line of a the place of its match in b, else -1.
+// matches finds a longest common subsequence: for each line of a the index of its match in b, or -1.
 func matches(a, b [][]byte) (at []int, ok bool) {
 	at = make([]int, len(a))
 	head := 0
@@ -121,8 +121,8 @@ func matches(a, b [][]byte) (at []int, ok bool) {
 	return at, true
 }
 
-// Merged reports how many of the local lines the remote has already got, one after the other, by a merge that was undone
-// here since: they are not to be doubled.
+// Merged returns how many of the local lines the remote already has in a row, from a merge that was undone here since.
+// They must not appear twice.
 func Merged(local, remote []byte) (head int) {
 	l, r := lines(local), lines(remote)
 	best := 0
