@@ -1,6 +1,6 @@
 package sync
 
-// Observer is told what the engine does while it does it; the printers live behind it. It is called from several
+// Observer receives events while the engine works; the printers live behind it. The engine calls it from several
 // goroutines, never after the command returned.
 type Observer func(Event)
 
@@ -34,14 +34,14 @@ const (
 	StepRestamp Step = "restamp"
 )
 
-// Progressed tells how far a long step is. Total is 0 where it is not known.
+// Progressed is how far a long step is. Total is 0 if it is not known.
 type Progressed struct {
 	Phase       string // "transfer", "hash local", "hash remote", "list"
 	Done, Total int64  // bytes
 	Files       int
 }
 
-// Warned is something the user should know that does not stop the command.
+// Warned is a warning for the user that does not stop the command.
 type Warned struct{ Text string }
 
 // Ran is a command line that was started on this host.

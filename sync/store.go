@@ -16,23 +16,22 @@ import (
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-// store keeps what this host remembers of its remotes, below the local state directory: the common bases, the
-// hash caches of both sides and the log. Losing it costs time and, for the bases, a question; never data.
+// store holds what this host remembers of its remotes, below the local state directory: the common bases, the hash caches
+// of both sides and the log. Losing it costs time and, for the bases, a question; never data.
 type store struct {
 	dir   string
 	local *local.Side
 }
 
-// noPlace is the place of a base of version 1, which knew none.
+// noPlace is the place of a base of version 1, which recorded none.
 var noPlace remote.Place
 
-// basePath: bases are filed under the name of their place. Earlier versions filed them under that of the profile.
+// basePath returns the file of a base. Its directory is named after the place; earlier versions named it after the profile.
 func (s store) basePath(id, dir string) string {
 	return filepath.Join(s.dir, "base", dir, stateKey(id))
 }
 
-// base loads the common base with a place; nil if there is none. A damaged one is as good as none, and is said by the
-// error.
+// base loads the common base with a place; nil if there is none. For a damaged one it returns nil and an error.
 func (s store) base(id string, at remote.Place, algorithm string) (*history.Base, error) {
 	b, err := readBase(s.basePath(id, placeName(at)), algorithm)
 	if err != nil || !b.Place.Is(at) {
@@ -41,7 +40,7 @@ func (s store) base(id string, at remote.Place, algorithm string) (*history.Base
 	return b, nil
 }
 
-// placelessBase is what an earlier version took for the common base with a profile; nil if there is none.
+// placelessBase loads the common base that an earlier version recorded for a profile; nil if there is none.
 func (s store) placelessBase(id, remote, algorithm string) *history.Base {
 	b, err := readBase(s.basePath(id, remote), algorithm)
 	if err != nil || b.Place != noPlace {
@@ -50,7 +49,7 @@ func (s store) placelessBase(id, remote, algorithm string) *history.Base {
 	return b
 }
 
-// pendingBase is the base that a promotion was about to make common when its run ended; nil if there is none.
+// pendingBase loads the base that a promotion was about to make common when its run died; nil if there is none.
 func (s store) pendingBase(id string, at remote.Place, algorithm string) *history.Base {
 	b, err := readBase(s.basePath(id, placeName(at))+pendingSuffix, algorithm)
 	if err != nil || !b.Place.Is(at) {
@@ -62,7 +61,7 @@ func (s store) pendingBase(id string, at remote.Place, algorithm string) *histor
 // pendingSuffix cannot end a state key: keys have their percent signs escaped.
 const pendingSuffix = "%pending"
 
-// readBase leaves out the digests of another algorithm.
+// readBase drops the digests of another algorithm.
 func readBase(path, algorithm string) (*history.Base, error) {
 	b, err := readWholeBase(path)
 	if err == nil && b.Algorithm != algorithm {
@@ -73,15 +72,14 @@ func readBase(path, algorithm string) (*history.Base, error) {
 	return b, err
 }
 
-// says reports whether the common base is known to be of these very files and this very place, without reading its
-// files.
+// says reports whether the common base records exactly these files and this place. It does not read the base's files.
 func (s store) says(id string, next *history.Base) bool {
 	b, err := readHead(s.basePath(id, placeName(next.Place)))
 	return err == nil && next.Print != "" && b.Print == next.Print && b.Place == next.Place && (b.Meta == nil) == (next.Meta == nil)
 }
 
-// placelessRun is the run of an earlier version's base of the same files; "" if there is none. An undo knows a base by its
-// run.
+// placelessRun returns the run of an earlier version's base of the same files, by which an undo finds the base; "" if there
+// is none.
 func (s store) placelessRun(id, remote string, next *history.Base) string {
 	b, err := readHead(s.basePath(id, remote))
 	if err != nil || next.Print == "" || b.Print != next.Print || b.Place != noPlace {
@@ -144,8 +142,8 @@ func (s store) writeBase(path, algorithm string, b *history.Base) error {
 	})
 }
 
-// settlePending makes the pending base of a run common, keeping the one before for an undo, or drops it where the
-// run promoted nothing. The pending base of another run is let be.
+// settlePending makes the pending base of a run common and saves the one before for an undo, or drops it if the run
+// promoted nothing. It leaves the pending base of another run alone.
 func (s store) settlePending(id, dir, run string, promoted bool) error {
 	path := s.basePath(id, dir)
 	pending, err := readHead(path + pendingSuffix)
@@ -164,7 +162,7 @@ func (s store) settlePending(id, dir, run string, promoted bool) error {
 	return os.Rename(path+pendingSuffix, path)
 }
 
-// settleRun does that for whichever place the run had to do with.
+// settleRun does the same for every place of the run.
 func (s store) settleRun(id, run string, promoted bool) error {
 	dirs, err := os.ReadDir(filepath.Join(s.dir, "base"))
 	if err != nil {
@@ -178,10 +176,10 @@ func (s store) settleRun(id, run string, promoted bool) error {
 	return nil
 }
 
-// basesOf lists where the common base is that a run recorded.
+// basesOf lists the files with the common bases that a run recorded.
 func (s store) basesOf(id, run string) (dirs []string, err error) { return s.kept(id, "", run) }
 
-// unmergedBy lists where the base is kept that was common before a run merged.
+// unmergedBy lists the files with the bases from before the merge of a run.
 func (s store) unmergedBy(id, run string) (dirs []string, err error) {
 	return s.kept(id, unmergedSuffix, run)
 }
@@ -201,7 +199,7 @@ func (s store) kept(id, suffix, run string) (dirs []string, err error) {
 
 func (s store) dropPending(id, dir string) error {
 	path := s.basePath(id, dir) + pendingSuffix
-	os.Remove(path + local.NewSuffix) // a dead run's
+	os.Remove(path + local.NewSuffix) // left by a dead run
 	return local.IgnoreMissing(os.Remove(path))
 }
 
@@ -210,8 +208,8 @@ const (
 	unmergedSuffix = "%unmerged"
 )
 
-// keepUnmerged keeps the common base under the run that merges, for an undo of that: the push that follows has a
-// previous one of its own. Where there is none it is a base that says nothing of any class.
+// keepUnmerged saves the common base under the run that merges, for an undo of the merge: the push that follows saves a
+// previous one of its own. Without a common base it saves an empty one.
 func (s store) keepUnmerged(id, dir, run string) error {
 	path := s.basePath(id, dir)
 	b, err := readWholeBase(path)
@@ -222,13 +220,13 @@ func (s store) keepUnmerged(id, dir, run string) error {
 	return s.writeBase(path+unmergedSuffix, b.Algorithm, b)
 }
 
-// noBase says nothing of any class.
+// noBase is a base that covers no class.
 func noBase(run string, d Direction) *history.Base {
 	return &history.Base{Algorithm: verify.BLAKE3, Run: run, Direction: d}
 }
 
-// putPrevious makes a base that was kept for an undo pending, under an undo's own run. Where there was none it is a
-// base that says nothing of any class.
+// putPrevious makes a base that was saved for an undo pending, under the undo's own run. If there was none it is an empty
+// one.
 func (s store) putPrevious(id, dir, suffix, run string, d Direction) error {
 	b, err := readWholeBase(s.basePath(id, dir) + suffix)
 	if err != nil {
@@ -238,7 +236,7 @@ func (s store) putPrevious(id, dir, suffix, run string, d Direction) error {
 	return s.putPending(id, dir, b.Algorithm, b)
 }
 
-// putTree makes a tree the pending base, of the classes of the base that there is, under an undo's own run.
+// putTree makes a tree the pending base, for the classes of the present base, under an undo's own run.
 func (s store) putTree(id, dir, run string, d Direction, algorithm string, files verify.Manifest) error {
 	b, err := readHead(s.basePath(id, dir))
 	if err != nil {
@@ -253,12 +251,12 @@ func (s store) putTree(id, dir, run string, d Direction, algorithm string, files
 	return s.putPending(id, dir, algorithm, b)
 }
 
-// putNone makes a base that says nothing of any class pending, under an undo's own run.
+// putNone makes an empty base pending, under an undo's own run.
 func (s store) putNone(id, dir, run string, d Direction) error {
 	return s.putPending(id, dir, verify.BLAKE3, noBase(run, d))
 }
 
-// cachePath: the empty remote name stands for the local side.
+// cachePath returns the file of a hash cache. The empty remote name means the local side.
 func (s store) cachePath(id, remote string) string {
 	if remote == "" {
 		return filepath.Join(s.dir, "cache", "local", stateKey(id))
@@ -266,18 +264,18 @@ func (s store) cachePath(id, remote string) string {
 	return filepath.Join(s.dir, "cache", "remote", remote, stateKey(id))
 }
 
-// learn takes the digests of the cache into a snapshot, for all files whose stamps did not change.
+// learn copies the digests of the cache to a snapshot, for all files whose stamps have not changed.
 func (s store) learn(snap *snapshot, id, remote, algorithm string) {
 	f, err := local.Open(s.cachePath(id, remote))
 	if err != nil {
 		return
 	}
 	defer f.Close()
-	snap.cached, snap.learnt, _ = snap.files.LearnFrom(f, algorithm) // a damaged or foreign cache is no cache
+	snap.cached, snap.learnt, _ = snap.files.LearnFrom(f, algorithm) // a damaged or foreign cache counts as none
 }
 
-// remember writes the digests of a snapshot that are safe to trust later. It does nothing where none of them is, and
-// where all of them come from the cache as it is.
+// remember caches the digests of a snapshot that can be trusted later. It does nothing if there are none, or if the cache
+// already has them all.
 func (s store) remember(snap *snapshot, id, remote, algorithm string) error {
 	settled := snap.files.CountSettled(snap.survey.Now)
 	if settled == 0 || (settled == snap.learnt && settled == snap.cached) {
@@ -317,7 +315,7 @@ func (s store) log(e LogEntry) error {
 	return s.local.Append(path, append(line, '\n'))
 }
 
-// Log reads the log of a root, newest first; id "" means all datasets. Lines that cannot be read are passed over.
+// Log reads the log of a root, newest first; id "" means all datasets. It skips lines that it cannot read.
 func Log(root, id string) ([]LogEntry, error) {
 	data, err := local.Read(filepath.Join(root, stateDir, "log", "sync.jsonl"))
 	if err != nil {
@@ -336,7 +334,7 @@ func Log(root, id string) ([]LogEntry, error) {
 	return out, nil
 }
 
-// allBases are the common bases of a dataset, with whomever. What cannot be read is none.
+// allBases returns the common bases of a dataset with all places. It skips those that it cannot read.
 func (s store) allBases(id, algorithm string) (all []*history.Base) {
 	dirs, _ := os.ReadDir(filepath.Join(s.dir, "base"))
 	for _, dir := range dirs {

@@ -12,8 +12,8 @@ import (
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-// split deals files out to n streams so that each has about the same bytes: the largest first, each to the stream
-// that has least so far. A file's own cost keeps many small files from gathering in one stream.
+// split deals files out to n streams with about the same bytes each: the largest first, to the stream that has least so
+// far. A fixed cost per file keeps many small files from gathering in one stream.
 func split(want []*verify.Entry, n int) [][]string {
 	if n = max(1, min(n, len(want))); n == 1 {
 		return [][]string{pathsOf(want)}
@@ -35,7 +35,7 @@ func split(want []*verify.Entry, n int) [][]string {
 }
 
 // runStreams runs one rsync a stream, all over the one connection, each with the list that the far side has of it, if any.
-// The callbacks of all are told one at a time.
+// It calls the callbacks one at a time.
 func runStreams(ctx context.Context, t rsync.Transfer, streams [][]string, lists []string) (rsync.Stats, error) {
 	if len(streams) == 1 {
 		t.Files, t.List = streams[0], lists[0]

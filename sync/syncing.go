@@ -9,14 +9,14 @@ import (
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-// Sync makes both sides hold what either gained since their common base. Local is merged first, in a transaction of its
-// own, and is ahead then; what it is ahead by is pushed in a second one. Where one of them has nothing to do it does not
-// take place. A failure of the second leaves the first, and both the report and the error are returned.
+// Sync makes both sides hold what either gained since their common base. The first transaction merges local, which is then
+// ahead; the second pushes the difference. A transaction with nothing to do does not take place. If the second fails, the
+// first stays, and Sync returns both the report and the error.
 func (p *Pair) Sync(ctx context.Context, id string, m Modes) (*Report, error) {
 	return p.merging(ctx, id, m, "sync")
 }
 
-// Merge is the first half of Sync: a pull that keeps what local has of its own.
+// Merge is the first half of Sync: a pull that keeps local changes.
 func (p *Pair) Merge(ctx context.Context, id string, m Modes) (*Report, error) {
 	return p.merging(ctx, id, m, "pull")
 }
@@ -30,14 +30,14 @@ func (p *Pair) merging(ctx context.Context, id string, m Modes, action string) (
 	return s.run(ctx)
 }
 
-// syncing is a sync in its course.
+// syncing is a running sync.
 type syncing struct {
 	*command
 	action string
 	agreed *consent // to what was shown of both halves
 }
 
-// mostCatchUps is how often a remote that moves between the two halves is merged again.
+// mostCatchUps is how often Sync merges again because the remote moved between the two halves.
 const mostCatchUps = 5
 
 func (s *syncing) run(ctx context.Context) (*Report, error) {
@@ -70,14 +70,14 @@ func (s *syncing) run(ctx context.Context) (*Report, error) {
 			return s.told(whole), err
 		}
 		whole.State, whole.Push, whole.Print = pushed.State, pushed, pushed.Print
-		if whole.Generation != "" { // local changed, whatever became of the remote
+		if whole.Generation != "" { // local has changed, even if the push failed
 			whole.State = Transferred
 		}
 		return s.told(whole), nil
 	}
 }
 
-// told completes the report with what the whole command cost.
+// told completes the report with the cost of the whole command.
 func (s *syncing) told(r *Report) *Report {
 	r.Action = s.action
 	if r.Merge == nil {
@@ -86,7 +86,7 @@ func (s *syncing) told(r *Report) *Report {
 	return s.finish(r)
 }
 
-// half carries one of the two transactions out.
+// half runs one of the two transactions.
 func (s *syncing) half(ctx context.Context, deed func() deed) (*Report, error) {
 	left := &legacy{agreed: s.agreed}
 	r, err := s.retryFrom(ctx, left, deed)
@@ -113,7 +113,7 @@ func (s *syncing) pushing() deed {
 	return d
 }
 
-// compareBoth says how the sides stand, and what becomes of them.
+// compareBoth decides how the sides stand and what a merge makes of them.
 func (s *syncing) compareBoth(ctx context.Context, v view) (h compared, m *merged, err error) {
 	err = s.o.Observe.step(StepCompare, func() error {
 		if v.equal(v.how.modes.levels()) {
@@ -136,7 +136,7 @@ func (s *syncing) compareBoth(ctx context.Context, v view) (h compared, m *merge
 
 func oneSided(r Relation) bool { return r == LocalOnly || r == RemoteOnly }
 
-// decideLocal plans what local gains, or a plain pull where there is nothing to merge with.
+// decideLocal plans what local gains, or a plain pull if there is nothing to merge with.
 func (s *syncing) decideLocal(ctx context.Context, v view) (*plan, error) {
 	if !v.local.present() && !v.remote.present() {
 		return nil, &MissingError{Side: "either side", Path: s.id, NoPrimary: v.local.survey.Exists || v.remote.survey.Exists}
@@ -169,7 +169,7 @@ func (s *syncing) decideLocal(ctx context.Context, v view) (*plan, error) {
 	return p, s.hashRest(ctx, p)
 }
 
-// decideRemote plans what the remote gains. A remote that has something local lacks has moved since local was merged.
+// decideRemote plans what the remote gains. If the remote has something that local lacks, it moved after the merge.
 func (s *syncing) decideRemote(ctx context.Context, v view) (*plan, error) {
 	if !v.remote.present() {
 		return s.decideCopy(ctx, v, Push)
@@ -198,7 +198,7 @@ func (s *syncing) decideRemote(ctx context.Context, v view) (*plan, error) {
 	return p, p.withinBounds(p.how.modes)
 }
 
-// pendMerged writes the common base down: the remote's content, where local has more than that.
+// pendMerged writes the pending common base: the remote's content, which local now has too.
 func (s *syncing) pendMerged(ctx context.Context, t *proven) (bool, error) {
 	if t.plan.merged == nil {
 		return s.pendNext(ctx, t)
@@ -214,7 +214,7 @@ func (s *syncing) pendMerged(ctx context.Context, t *proven) (bool, error) {
 	return true, s.store.putPending(s.id, name, t.plan.how.algorithm, next)
 }
 
-// idle ends the first half where local gains nothing: the sides are equal, or the second half has something to do.
+// idle ends the first half if local gains nothing: the sides are equal, or only the second half has something to do.
 func (s *syncing) idle(ctx context.Context, d deed, p *plan) (*Report, error) {
 	if p.merged == nil || p.remoteLacks() == nil {
 		return s.equal(ctx, d, p)
@@ -238,7 +238,7 @@ func (p *plan) remoteLacks() []Change {
 	return p.merged.gains(Push)
 }
 
-// showBoth adds to the preview of the first half what the second one does.
+// showBoth adds the second half to the preview of the first.
 func (s *syncing) showBoth(p *plan, r *Report) {
 	switch both := r.Relation == Diverged || r.Relation == Unrelated; {
 	case r.State != Transferred:
@@ -255,7 +255,7 @@ func (s *syncing) showBoth(p *plan, r *Report) {
 	}
 }
 
-// showPush makes the question of the second half, where the first one asked none.
+// showPush makes the report for the question of the second half, if the first one did not ask.
 func (s *syncing) showPush(p *plan, r *Report) {
 	if r.State == Transferred {
 		return
@@ -271,14 +271,14 @@ func (s *syncing) showPush(p *plan, r *Report) {
 	}
 }
 
-// behindError: the remote moved after local was merged with it.
+// behindError means that the remote moved after local was merged with it.
 type behindError struct{ paths []string }
 
 func (e *behindError) Error() string {
 	return "cannot push: the remote moved meanwhile: " + list(e.paths)
 }
 
-// conflictError tells each conflict with what both sides did, tables with their rows.
+// conflictError lists each conflict with what both sides did, tables with their rows.
 func (c *command) conflictError(ctx context.Context, v view, rows []history.Row) error {
 	e := &ConflictError{Remote: v.remote.side.Name()}
 	for i := range rows {
@@ -290,7 +290,7 @@ func (c *command) conflictError(ctx context.Context, v view, rows []history.Row)
 	return e
 }
 
-// readTable adds the rows and columns of a table. One that cannot be read has none to tell.
+// readTable adds the rows and columns of a table, if it can be read.
 func (c *command) readTable(ctx context.Context, s *snapshot, e *verify.Entry, d *Done) {
 	if e == nil || !strings.HasSuffix(e.Path, ".parquet") {
 		return
@@ -300,7 +300,7 @@ func (c *command) readTable(ctx context.Context, s *snapshot, e *verify.Entry, d
 	}
 }
 
-// explain adds to a diff of two sides that both moved what each of them did, and what a sync would make of it.
+// explain adds to a diff of two sides that both moved what each did, and what a sync would make of it.
 func (c *command) explain(ctx context.Context, p *plan, r *Report) error {
 	if p.history.Relation != Diverged && p.history.Relation != Unrelated {
 		return nil

@@ -9,8 +9,8 @@ import (
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-// describeTables reads both primaries' footers. A primary that is no Parquet file is said; where the footer is what
-// verifies it, that of the source is an error, for a good one may well come to repair a bad one.
+// describeTables reads both primaries' footers, and warns if a primary is not a Parquet file. If the footer is what
+// verifies it, an unreadable source is an error; an unreadable destination is not, since a good source repairs it.
 func (c *command) describeTables(ctx context.Context, r *Report, v view) error {
 	l, lerr := c.table(ctx, v.local)
 	m := l
@@ -43,7 +43,7 @@ func (c *command) describeTables(ctx context.Context, r *Report, v view) error {
 	return nil
 }
 
-// fallBack is the last step of the mode "auto": no hash tool, and no readable footer of the source either.
+// fallBack is the last step of the mode "auto": there is no hash tool, and no readable footer of the source either.
 func (c *command) fallBack(ctx context.Context, p *plan) {
 	m := &p.how.modes
 	if !m.noHashes || m.Primary != ByParquet {
@@ -60,7 +60,7 @@ func (v view) samePrimary() bool {
 	return l != nil && r != nil && l.Digest.Known() && l.Digest == r.Digest
 }
 
-// table is nil where there is no primary.
+// table returns nil if there is no primary.
 func (c *command) table(ctx context.Context, snap *snapshot) (*verify.Table, error) {
 	name := snap.primary()
 	if name == "" {
@@ -78,14 +78,14 @@ func (c *command) table(ctx context.Context, snap *snapshot) (*verify.Table, err
 	return seen.table, seen.err
 }
 
-// footer is a footer that was read, and the file that it was read from: it costs a round trip.
+// footer caches a footer with the stamp of its file: reading it costs a round trip.
 type footer struct {
 	of    verify.Entry
 	table *verify.Table
 	err   error
 }
 
-// primary is the path of the primary, "" if there is none.
+// primary returns the path of the primary, "" if there is none.
 func (s *snapshot) primary() string {
 	switch {
 	case s.present():
@@ -96,7 +96,7 @@ func (s *snapshot) primary() string {
 	return ""
 }
 
-// sameFooter proves a staged primary by its footer, where the mode asks for that.
+// sameFooter proves a staged primary by its footer, if the mode says so.
 func (c *command) sameFooter(ctx context.Context, m Modes, source, staged *snapshot) error {
 	if m.Primary != ByParquet {
 		return nil

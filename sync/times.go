@@ -6,8 +6,8 @@ import (
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-// bringTimes gives files of two equal sides the source's time where programs go by it. That is no change of a dataset: it
-// shows in no relation and asks for no consent. Another user's file may refuse it, and then keeps its own.
+// bringTimes gives files of two equal sides the source's time if programs rely on it. That is not a change of the dataset:
+// it affects no relation and needs no consent. A file of another user may refuse it and keeps its own time.
 func (c *command) bringTimes(ctx context.Context, p *plan) {
 	if p.src.kept != nil || c.asked.DryRun {
 		return

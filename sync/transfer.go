@@ -11,7 +11,7 @@ import (
 //
 //	look     both sides, once nothing of a dead run stands there     → view
 //	decide   what the destination is to become, or a refusal          → plan
-//	agree    what the user lets go                                    → consent
+//	agree    the user's yes to what is overwritten and deleted        → consent
 //	take     the run lock of the destination                          → claim
 //	stage    a private tree for what is incoming, filled without locks → stage
 //	lock     both datasets, then catch up with what moved              → locks, plan
@@ -21,25 +21,24 @@ import (
 //
 // Pull, push and undo are deeds over these steps.
 
-// deed is what a command does to one side, as far as commands differ.
+// deed is the part of a command in which pull, push and undo differ.
 type deed struct {
 	action string
 	dst    side
-	// look shows both ends; before is the zero view the first time.
+	// look lists both ends; before is the zero view the first time.
 	look func(ctx context.Context, before view) (view, error)
-	// decide plans, or refuses. It is asked again whenever the ends have been looked at again.
+	// decide plans, or refuses. It runs again after every look.
 	decide func(ctx context.Context, v view) (*plan, error)
-	// pend writes down what the common base is to be once the tree is promoted, and reports whether there is one.
+	// pend writes the common base that will hold once the tree is promoted, and reports whether there is one.
 	pend func(ctx context.Context, t *proven) (bool, error)
-	// show completes a report with what the command does beside this deed; nil adds nothing.
+	// show adds to a report what the command does beside this deed; may be nil.
 	show func(p *plan, r *Report)
-	// idle ends a deed that changes nothing; nil takes both sides for equal.
+	// idle ends a deed that changes nothing; nil means that both sides are equal.
 	idle func(ctx context.Context, d deed, p *plan) (*Report, error)
 }
 
-// Transfer makes one side's dataset equal to the other's. A line that drops is dialled again; what had arrived is taken
-// over by the next attempt, exactly as by the next run of the command. Errors: those of errors.go, *remote.LockError,
-// *remote.ConnectError and the error of m.Confirm.
+// Transfer makes one side's dataset equal to the other's. It redials a lost line, and uses what has arrived, as the next
+// run of the command would. Errors: those of errors.go, *remote.LockError, *remote.ConnectError and the error of m.Confirm.
 func (p *Pair) Transfer(ctx context.Context, id string, d Direction, m Modes) (*Report, error) {
 	c, err := p.begin(id, m)
 	if err != nil {
@@ -63,7 +62,7 @@ func (c *command) copying(d Direction) deed {
 	}
 }
 
-// attempt carries a deed out once.
+// attempt runs a deed once.
 func (c *command) attempt(ctx context.Context, d deed, left *legacy) (*Report, error) {
 	seen, err := c.lookSettled(ctx, d)
 	if err != nil {
@@ -98,7 +97,7 @@ func (c *command) attempt(ctx context.Context, d deed, left *legacy) (*Report, e
 		return nil, err
 	}
 	defer locks.release()
-	if len(tree.plan.changes) == 0 { // another run has made them equal meanwhile
+	if len(tree.plan.changes) == 0 { // meanwhile another run has made them equal
 		return c.unchanged(ctx, d, tree.plan)
 	}
 	done, err := c.promote(ctx, d, claim, locks, tree)
@@ -109,7 +108,7 @@ func (c *command) attempt(ctx context.Context, d deed, left *legacy) (*Report, e
 	return c.record(ctx, claim, locks, done), nil
 }
 
-// tell reports what a deed would do, or does.
+// tell makes the report of what a deed would do, or does.
 func (c *command) tell(ctx context.Context, d deed, p *plan, state State) (*Report, error) {
 	r, err := c.report(ctx, p, d.action, state)
 	if err == nil && d.show != nil {
@@ -118,8 +117,8 @@ func (c *command) tell(ctx context.Context, d deed, p *plan, state State) (*Repo
 	return r, err
 }
 
-// build puts the new tree together and proves it, up to the point where only the switch remains. The locks are held
-// when it returns without an error. What was staged is kept for the next run, or removed, as the error calls for.
+// build puts the new tree together and proves it; only the switch remains. It returns with the locks held, unless it
+// fails. Depending on the error, the stage stays for the next run or is removed.
 func (c *command) build(ctx context.Context, d deed, claim *claim, p *plan, agreed *consent) (t *proven, _ *locks, err error) {
 	l := &locks{c: c}
 	if len(p.changes) == 0 {
@@ -148,7 +147,7 @@ func (c *command) build(ctx context.Context, d deed, claim *claim, p *plan, agre
 	return t, l, err
 }
 
-// decideRoomy decides, and refuses what this host has no rsync for or the destination no room.
+// decideRoomy decides, and refuses if this host has no usable rsync or the destination no room.
 func (c *command) decideRoomy(ctx context.Context, d deed, v view) (*plan, error) {
 	p, err := c.planned(ctx, d, v)
 	if err != nil || len(p.changes) == 0 {
@@ -162,8 +161,8 @@ func (c *command) decideRoomy(ctx context.Context, d deed, v view) (*plan, error
 	return p, c.nameKept(ctx, p.dst.side, c.room(ctx, p))
 }
 
-// nothingToDo ends a transfer that changes nothing: a dead run's stage is of no further use. Where an attempt before
-// lost its line during the switch, it was that which made them equal.
+// nothingToDo ends a transfer that changes nothing, and removes a dead run's stage. If an earlier attempt lost its line
+// during the switch, that attempt made the sides equal.
 func (c *command) nothingToDo(ctx context.Context, d deed, p *plan, left *legacy) (*Report, error) {
 	if err := c.clearStages(ctx, p.dst); err != nil {
 		return nil, err
@@ -175,7 +174,7 @@ func (c *command) nothingToDo(ctx context.Context, d deed, p *plan, left *legacy
 	return c.logged(c.finish(left.unsure.report)), nil
 }
 
-// unchanged ends a deed that has nothing to change.
+// unchanged ends a deed without changes.
 func (c *command) unchanged(ctx context.Context, d deed, p *plan) (*Report, error) {
 	if d.idle != nil {
 		return d.idle(ctx, d, p)
@@ -183,7 +182,7 @@ func (c *command) unchanged(ctx context.Context, d deed, p *plan) (*Report, erro
 	return c.equal(ctx, d, p)
 }
 
-// equal reports that nothing is to be transferred. Where both sides hold the same, that is their common base.
+// equal makes the report that there is nothing to transfer. Equal content becomes the common base.
 func (c *command) equal(ctx context.Context, d deed, p *plan) (*Report, error) {
 	state := NoOp
 	if p.history.Relation == LocalAhead || p.history.Relation == LocalBehind {
@@ -194,7 +193,7 @@ func (c *command) equal(ctx context.Context, d deed, p *plan) (*Report, error) {
 		return nil, err
 	}
 	c.remember(p.view)
-	if p.src.kept == nil && state == NoOp { // a kept tree is of one side alone
+	if p.src.kept == nil && state == NoOp { // a kept tree belongs to one side only
 		c.bringTimes(ctx, p)
 		if err := c.recordEqual(ctx, p); err != nil {
 			return nil, err
@@ -203,10 +202,10 @@ func (c *command) equal(ctx context.Context, d deed, p *plan) (*Report, error) {
 	return c.logged(c.finish(r)), nil
 }
 
-// consent is what a user has agreed to: to lose what the plan that was shown overwrites and deletes.
+// consent is what a user has agreed to lose: what the plan on show overwrites and deletes.
 type consent struct{ lost map[string]ChangeKind }
 
-// covers reports whether the consent is for all that a plan overwrites and deletes.
+// covers reports whether the consent includes everything that a plan overwrites and deletes.
 func (a *consent) covers(changes []Change) bool {
 	if a == nil {
 		return false
@@ -219,7 +218,7 @@ func (a *consent) covers(changes []Change) bool {
 	return true
 }
 
-// with is the consent to all of these as well.
+// with returns the consent extended to these changes.
 func (a *consent) with(shown []Change) *consent {
 	all := &consent{lost: map[string]ChangeKind{}}
 	if a != nil {
@@ -231,7 +230,7 @@ func (a *consent) with(shown []Change) *consent {
 	return all
 }
 
-// agreed is the consent that was given before the command began; nil without one.
+// agreed returns the consent from before the command began; nil without one.
 func (m Modes) agreed() (before *consent) {
 	if m.Agreed == nil {
 		return nil
@@ -239,10 +238,10 @@ func (m Modes) agreed() (before *consent) {
 	return before.with(m.Agreed.all())
 }
 
-// standing reports whether nobody is to be asked: -y is a standing yes.
+// standing reports whether the command must not ask: -y is a standing yes.
 func (m Modes) standing() bool { return m.Confirm == nil }
 
-// agree asks the user, unless an earlier answer is for all of it.
+// agree asks the user, unless an earlier answer covers everything.
 func (c *command) agree(preview *Report, before *consent) (*consent, error) {
 	if c.asked.standing() || before.covers(preview.all()) {
 		return before, nil
@@ -256,7 +255,7 @@ func (c *command) agree(preview *Report, before *consent) (*consent, error) {
 	return before.with(preview.all()), nil
 }
 
-// command is one dataset in the course of one command, all its attempts included.
+// command is one command on one dataset, with all its attempts.
 type command struct {
 	*Pair
 	id, key string
@@ -269,7 +268,7 @@ type command struct {
 	keptTrees []*snapshot // of the destination, the newest
 }
 
-// cost is what a command has spent so far, all its attempts included.
+// cost is what all attempts of a command have cost so far.
 type cost struct {
 	began          time.Time
 	asking         time.Duration // while the user thought about the question

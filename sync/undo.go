@@ -29,8 +29,7 @@ func (p *Pair) UndoFrom(ctx context.Context, id, from string, m Modes) (*Report,
 	return c.retry(ctx, func() deed { return c.undoing(from) })
 }
 
-// beginBack begins a deed that takes from kept trees: whole, and by hash. The run may be "", which leaves the choice to
-// the deed.
+// beginBack begins a deed that takes from kept trees: all classes, by hash. With run "" the deed chooses.
 func (p *Pair) beginBack(id, from string, m Modes) (*command, error) {
 	if from != "" && !local.IsRun(from) {
 		return nil, &GenerationError{Run: from, Is: NoGeneration}
@@ -59,7 +58,7 @@ type undo struct {
 	bases     []string       // runs whose common bases are undone
 }
 
-// look shows live and the kept tree. What stayed in live is a part of that where switches were in place.
+// look lists live and the kept tree. After switches in place, what stayed in live is part of the kept tree.
 func (u *undo) look(ctx context.Context, before view) (v view, err error) {
 	old, known := before.ends(u.direction)
 	first := old == nil
@@ -94,8 +93,8 @@ func (u *undo) look(ctx context.Context, before view) (v view, err error) {
 	return v, err
 }
 
-// lookBack reads the kept tree in full, and those that it takes to make it whole. The method becomes that of the
-// generation's own fingerprints, where the side has it.
+// lookBack reads the kept tree in full, and the others that make it whole. It uses the hash algorithm of the generation's
+// own fingerprints if the side has it.
 func (u *undo) lookBack(ctx context.Context, how *method) (*snapshot, error) {
 	kept, err := u.dst.Generations(ctx, u.key)
 	if err != nil {
@@ -155,7 +154,7 @@ func (u *undo) readKept(ctx context.Context, g remote.Generation, algorithm stri
 	return k, nil
 }
 
-// chosen is the generation that is put back, after those that make it whole, newest first.
+// chosen returns the generation to put back, after those that make it whole, newest first.
 func (u *undo) chosen(ctx context.Context, kept []remote.Generation) ([]remote.Generation, error) {
 	newest := slices.IndexFunc(kept, func(g remote.Generation) bool { return g.Whole })
 	if newest < 0 && u.from == "" {
@@ -184,9 +183,9 @@ func (u *undo) chosen(ctx context.Context, kept []remote.Generation) ([]remote.G
 	return nil, &GenerationError{Side: u.dst.Name(), Run: gen.Run, Is: Thinned}
 }
 
-// chainTo lists, newest first, the generations that it takes to put a kept tree back. A whole tree takes none but itself.
-// One that holds only what was replaced in place takes the tree that replaced it: live, or what another generation puts
-// back. It is nil where that is known of none.
+// chainTo lists, newest first, the generations that are needed to put a kept tree back. A whole tree needs only itself. One
+// that holds only what was replaced in place needs the tree that replaced it: live, or what another generation puts back.
+// It returns nil if there is no such chain.
 func chainTo(kept []remote.Generation, run string) (chain []remote.Generation) {
 	at := slices.IndexFunc(kept, func(g remote.Generation) bool { return g.Run == run })
 	newest := slices.IndexFunc(kept, func(g remote.Generation) bool { return g.Whole })
@@ -206,8 +205,8 @@ func chainTo(kept []remote.Generation, run string) (chain []remote.Generation) {
 	return nil
 }
 
-// untouched holds a kept tree against what it was when it was kept. Of one that is a part, live is the rest, which says
-// nothing where it has changed since; decide refuses that.
+// untouched compares a kept tree with what it was when it was kept. If it is only a part, live is the rest, and the
+// comparison is void if live has changed since; decide refuses that.
 func (u *undo) untouched(old, live *snapshot, algorithm string) error {
 	was := old.kept.Before
 	switch {
@@ -219,7 +218,7 @@ func (u *undo) untouched(old, live *snapshot, algorithm string) error {
 	return &MismatchError{Paths: []string{old.survey.Live}}
 }
 
-// mostChanges is how many bytes the list of a generation's changes has at most: names of millions of files.
+// mostChanges bounds the list of a generation's changes, in bytes: enough for the names of millions of files.
 const mostChanges = 1 << 30
 
 func readChanges(ctx context.Context, s side, file string) ([]remote.Change, error) {
@@ -243,7 +242,7 @@ type keptPart struct {
 	added       map[string]bool // files that the switch added
 }
 
-// composed is the kept tree that live and the parts make, of which each puts back what was there before it.
+// composed returns the kept tree that live and the parts make. Each part puts back what was there before it.
 func (s *snapshot) composed(live *snapshot) *snapshot {
 	made := *s
 	made.files, made.dirs, made.unsafe = live.files, live.dirs, nil
@@ -257,7 +256,7 @@ func (s *snapshot) composed(live *snapshot) *snapshot {
 	return &made
 }
 
-// treeOf is where a path of a kept tree is that live does not have: in the last part that has it.
+// treeOf returns where a path of a kept tree is that live lacks: in the last part that has it.
 func (s *snapshot) treeOf(path string) string {
 	for _, k := range slices.Backward(s.parts) {
 		if k.files.Find(path) != nil || k.dirs.Find(path) != nil {
@@ -267,7 +266,7 @@ func (s *snapshot) treeOf(path string) string {
 	return s.survey.Live
 }
 
-// with is the tree that was replaced: the one that came without what was added, and with what was replaced.
+// with returns the tree that was replaced: the one that came, without what it added and with what it replaced.
 func (k *keptPart) with(files, dirs verify.Manifest) (oldFiles, oldDirs verify.Manifest) {
 	verify.Join(files, k.files, func(now, was *verify.Entry) {
 		switch {
@@ -288,7 +287,7 @@ func (k *keptPart) with(files, dirs verify.Manifest) (oldFiles, oldDirs verify.M
 	return oldFiles, oldDirs
 }
 
-// decide plans to make live equal to the kept tree. A live tree that is not what the promotion left is refused.
+// decide plans to make live equal to the kept tree. It refuses if live is not what the promotion left.
 func (u *undo) decide(_ context.Context, v view) (*plan, error) {
 	p := &plan{view: v, direction: u.direction, bases: u.store.allBases(u.id, v.how.algorithm)}
 	p.src, p.dst = v.ends(u.direction)
@@ -305,8 +304,8 @@ func (u *undo) decide(_ context.Context, v view) (*plan, error) {
 	return p, p.withinLimit("undo", v.how.modes)
 }
 
-// changedSince reports whether live is no longer what the promotion left. Where content does not speak, because a
-// partial transfer did not read all of it or another hash was in use, sizes and time stamps do.
+// changedSince reports whether live is no longer what the promotion left. If the content is not known, because a partial
+// transfer did not read all of it or another hash was in use, sizes and time stamps decide.
 func (g *generationInfo) changedSince(live *snapshot, algorithm string) bool {
 	switch {
 	case g.After != "" && g.Hash == algorithm:
@@ -317,8 +316,8 @@ func (g *generationInfo) changedSince(live *snapshot, algorithm string) bool {
 	return false
 }
 
-// pend: where the common base is still the one that the undone promotion recorded, the one before it holds again.
-// Further back only the tree itself tells what it was.
+// pend restores the common base from before the undone promotion, if the present one is still the one that it recorded.
+// Further back the tree itself becomes the base.
 func (u *undo) pend(_ context.Context, t *proven) (pended bool, err error) {
 	put, old := u.store.putPrevious, t.plan.src.kept
 	switch {
@@ -345,7 +344,7 @@ func (u *undo) pend(_ context.Context, t *proven) (pended bool, err error) {
 	return pended, nil
 }
 
-// placesOf lists where a run recorded the common base, and which one was there before it.
+// placesOf lists where a run recorded the common base, and the base before it.
 func (u *undo) placesOf(run string) (places []string, before string, err error) {
 	if places, err = u.store.basesOf(u.id, run); err != nil || len(places) > 0 {
 		return places, previousSuffix, err

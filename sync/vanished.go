@@ -2,8 +2,8 @@ package sync
 
 import "context"
 
-// Vanished reports whether a dataset that one side alone has was on both once: what is gone is neither a deletion to be
-// carried over nor something new.
+// Vanished reports whether a dataset that only one side has was once on both. Such a dataset is neither deleted on the
+// other side nor treated as new.
 func (p *Pair) Vanished(ctx context.Context, id string) (bool, error) {
 	at := p.place
 	if at == nil {
