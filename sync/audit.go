@@ -14,8 +14,8 @@ func (c *command) report(ctx context.Context, p *plan, action string, state Stat
 	return r, c.describeTables(ctx, r, p.shown())
 }
 
-// shown is the view that a report describes. An undo is reported as a change from the tree before it (the local one) to
-// the kept tree (the remote one), on either side.
+// shown returns the view that a report describes. An undo is a change from the tree before it (the "local" one) to the kept
+// tree (the "remote" one), on either side.
 func (p *plan) shown() view {
 	if p.src.kept != nil {
 		return view{local: p.dst, remote: p.src, how: p.how}
@@ -23,7 +23,7 @@ func (p *plan) shown() view {
 	return p.view
 }
 
-// audit makes the audit of a plan but for the tables; the counts are those before the action.
+// audit makes the audit of a plan without the tables. Its counts are those before the action.
 func (c *command) audit(p *plan, action string, state State) *Report {
 	v := p.shown()
 	r := &Report{
@@ -106,7 +106,7 @@ func countSnapshots(v view) SnapshotCount {
 	return n
 }
 
-// fingerprint is "" for no files, and where a digest is not known.
+// fingerprint returns "" for no files, and if a digest is not known.
 func fingerprint(m verify.Manifest) string {
 	if len(m) == 0 {
 		return ""
@@ -114,7 +114,7 @@ func fingerprint(m verify.Manifest) string {
 	return verify.Fingerprint(m)
 }
 
-// within is the path below its class's directory, as reports name it.
+// within returns the path below its class's directory, as reports name it.
 func within(c verify.Class, path string) string {
 	switch c {
 	case verify.Snapshots:

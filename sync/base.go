@@ -10,15 +10,15 @@ import (
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-// loadBase reads the common base, nil without one. A promotion that finished while its run died before it could record
-// the base left a pending one, which holds if the side that was promoted is exactly that: the other one was already.
+// loadBase reads the common base, nil without one. A run that died after its promotion and before it recorded the base left
+// a pending one. That holds if the promoted side is exactly that: the other one was already.
 func (c *command) loadBase(v view) *history.Base {
 	at := v.remote.survey.Place
 	b, err := c.store.base(c.id, at, v.how.algorithm)
 	if err != nil {
 		c.warn("%v; going on without it", err)
 	}
-	if b == nil { // one of version 1 does not record its place, but a remote that is exactly that holds nothing else
+	if b == nil { // a base of version 1 does not record its place; it counts if the remote is exactly that
 		if b = c.store.placelessBase(c.id, c.remote.Name(), v.how.algorithm); b != nil && !describes(b, v.remote) {
 			b = nil
 		}
@@ -34,7 +34,7 @@ func (c *command) loadBase(v view) *history.Base {
 	return b
 }
 
-// describes reports whether a side is what the base records, as far as is known without reading files.
+// describes reports whether a side is what the base records, as far as that is known without reading files.
 func describes(b *history.Base, snap *snapshot) bool {
 	if !snap.present() {
 		return false
@@ -55,8 +55,8 @@ func describes(b *history.Base, snap *snapshot) bool {
 	return same
 }
 
-// nextBase is the common base once the destination holds after: all classes in scope, and for the others what the base
-// before recorded of them.
+// nextBase returns the common base once the destination holds after: all classes in scope, and the others as the base
+// before recorded them.
 func nextBase(run string, p *plan, after verify.Manifest) *history.Base {
 	m := p.how.modes
 	after = p.common(after)
@@ -87,7 +87,7 @@ func nextBase(run string, p *plan, after verify.Manifest) *history.Base {
 	return next
 }
 
-// common is what the sides have in common: of files that were left as they are, what was common before.
+// common returns what the sides have in common. For files that were left alone that is what was common before.
 func (p *plan) common(after verify.Manifest) verify.Manifest {
 	if len(p.left) == 0 {
 		return after
@@ -103,7 +103,7 @@ func (p *plan) common(after verify.Manifest) verify.Manifest {
 	return sorted(after)
 }
 
-// pendNext writes the common base of a pull or push down, to hold once it is promoted.
+// pendNext writes the pending common base of a pull or push.
 func (c *command) pendNext(ctx context.Context, t *proven) (bool, error) {
 	next := nextBase(t.run, t.plan, t.files)
 	var err error
@@ -128,7 +128,7 @@ func (t *proven) meta() *snapshot {
 
 // recordEqual makes the content of two equal sides their common base, unless it is already.
 func (c *command) recordEqual(ctx context.Context, p *plan) (err error) {
-	if p.base == nil && !p.how.modes.all() { // what it records of the other classes stands
+	if p.base == nil && !p.how.modes.all() { // an earlier base of the other classes stays
 		p.base = c.loadBase(p.view)
 	}
 	next := nextBase(newRun(c.o.Now()), p, p.dst.files)

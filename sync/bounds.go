@@ -8,8 +8,8 @@ import (
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-// DeleteLimit is how many files a transfer may delete: a number, or a percentage of those that the destination has.
-// The zero value is no limit.
+// DeleteLimit is how many files a transfer may delete: a number, or a percentage of the destination's files. The zero value
+// means no limit.
 type DeleteLimit struct {
 	set, percent bool
 	n            int
@@ -40,15 +40,15 @@ func (l DeleteLimit) exceeded(deleted, of int) bool {
 	return l.set && deleted > l.n
 }
 
-// guardedFrom is from how many files on a class is not emptied unasked: an unmounted or purged source is not a wish.
+// guardedFrom is the size of a class, in files, from which on only --force empties it: the source may be unmounted or purged.
 const guardedFrom = 10
 
 // DeletionError means that a transfer would delete more than anybody asked for.
 type DeletionError struct {
 	Action  string
 	Side    string         // the destination
-	Emptied []verify.Class // of which nothing would be left; none where the limit is what is exceeded
-	Deleted int            // files, of these classes or, for the limit, of all
+	Emptied []verify.Class // classes that would be empty; none if the limit is exceeded
+	Deleted int            // files of these classes, or, for the limit, of all
 	Of      int            // files of the destination
 	Limit   DeleteLimit
 }

@@ -9,12 +9,11 @@ import (
 // maxRounds is how often a source that moves under the lock is caught up with.
 const maxRounds = 5
 
-// lightRounds is how often one is caught up with that can be rebuilt.
+// lightRounds is the same for files that can be rebuilt.
 const lightRounds = 3
 
-// catchUp takes the locks and brings what moved since the pre-copy, until the stage holds exactly what the plan
-// expects. The plan that it returns was made under the locks; listed is the whole of the stage, where that was listed
-// on the way and has not changed since.
+// catchUp takes the locks and copies what moved since the pre-copy, until the stage holds exactly what the plan expects. It
+// returns the plan made under the locks, and the listing of the stage if there is one and the stage has not changed since.
 func (st *stage) catchUp(ctx context.Context, d deed, l *locks, agreed *consent) (p *plan, listed verify.Manifest, err error) {
 	p = st.plan
 	for round := 0; ; round++ {
@@ -37,7 +36,7 @@ func (st *stage) catchUp(ctx context.Context, d deed, l *locks, agreed *consent)
 		case !st.asked.standing() && !agreed.covers(p.changes):
 			return nil, nil, &widerError{}
 		case l.lacks(p.dst):
-			continue // the destination appeared meanwhile
+			continue // the destination has appeared meanwhile
 		case len(lacking) == 0:
 			return p, listed, nil
 		case round >= lightRounds && p.allLight(lacking):
@@ -53,10 +52,10 @@ func (st *stage) catchUp(ctx context.Context, d deed, l *locks, agreed *consent)
 	}
 }
 
-// aheadOfTime is up to how many files two listings are made at once: more would save little and take much memory.
+// aheadOfTime is up to how many files two listings are made in parallel: beyond that it saves little and takes much memory.
 const aheadOfTime = 50_000
 
-// lookAgain plans anew and, where the stage is likely to be all of the new tree, lists it meanwhile.
+// lookAgain plans anew and, if the stage is likely to be all of the new tree, lists it in parallel.
 func (st *stage) lookAgain(ctx context.Context, d deed, before *plan) (p *plan, listed verify.Manifest, err error) {
 	var v view
 	err = together(
@@ -76,7 +75,7 @@ func (st *stage) lookAgain(ctx context.Context, d deed, before *plan) (p *plan, 
 	return p, listed, err
 }
 
-// lacks lists what the stage lacks of a plan that was made under the locks.
+// lacks returns what the stage lacks of a plan made under the locks.
 func (st *stage) lacks(ctx context.Context, p, before *plan, round int) ([]*item, error) {
 	if err := st.hashSource(ctx, p, p.arriving()); err != nil {
 		return nil, err

@@ -6,12 +6,12 @@ import (
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-// allLight reports whether all of some items can be rebuilt.
+// allLight reports whether all items can be rebuilt.
 func (p *plan) allLight(items []*item) bool {
 	return !slices.ContainsFunc(items, func(it *item) bool { return !p.how.light(it.Path) })
 }
 
-// sayLeft names the files that a transfer leaves as they are.
+// sayLeft warns of the files that a transfer leaves as they are.
 func (c *command) sayLeft(p *plan) {
 	var paths []string
 	for _, path := range p.left {
@@ -24,8 +24,7 @@ func (c *command) sayLeft(p *plan) {
 	}
 }
 
-// databases lists the databases among some files of the source: those that are named so, and those that SQLite keeps a
-// file beside.
+// databases lists the databases among some files of the source, known by their names or by SQLite's files beside them.
 func (p *plan) databases(items []*item) (found []string) {
 	for _, it := range items {
 		db := verify.Database(it.Path)

@@ -7,7 +7,7 @@ import (
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-// Dataset is a row of the list of datasets.
+// Dataset is a row in the list of datasets.
 type Dataset struct {
 	ID        string
 	Rows      int64 // -1 if the primary cannot be read as Parquet
@@ -16,7 +16,7 @@ type Dataset struct {
 	LastEvent string // the last complete line of the event log, "" if there is none
 }
 
-// Datasets lists what a side holds, by id. Rows are read from the primaries' footers.
+// Datasets lists a side's datasets, by id. It reads rows from the primaries' footers.
 func (p *Pair) Datasets(ctx context.Context, ofRemote bool) ([]Dataset, error) {
 	s := p.local
 	if ofRemote {
@@ -43,7 +43,7 @@ func (p *Pair) Datasets(ctx context.Context, ofRemote bool) ([]Dataset, error) {
 	return out, nil
 }
 
-// IDs lists the ids of the datasets that a side holds.
+// IDs lists the ids of a side's datasets.
 func (p *Pair) IDs(ctx context.Context, ofRemote bool) ([]string, error) {
 	s := p.local
 	if ofRemote {

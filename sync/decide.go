@@ -54,8 +54,8 @@ func isHistory(err error) bool {
 	return errors.As(err, &refused)
 }
 
-// destinationMoved reports whether the source is what the common base records, and the destination moved on from it by
-// writing, not by damage. There is nothing to transfer this way, as there is not where both are equal.
+// destinationMoved reports whether the source is what the common base records, and the destination has moved on by writing,
+// not by damage. Then there is nothing to transfer in this direction.
 func (p *plan) destinationMoved() bool {
 	ahead, damaged := LocalAhead, p.history.Drift.Local
 	if p.direction == Push {
@@ -64,7 +64,7 @@ func (p *plan) destinationMoved() bool {
 	return p.history.Relation == ahead && len(damaged) == 0
 }
 
-// unchanged is the plan that leaves the destination as it is.
+// unchanged returns the plan that leaves the destination as it is.
 func (p *plan) unchanged() *plan {
 	q := &plan{view: p.view, direction: p.direction, src: p.src, dst: p.dst, history: p.history, base: p.base}
 	for i := range q.dst.files {
@@ -76,12 +76,12 @@ func (p *plan) unchanged() *plan {
 	return q
 }
 
-// compare decides how the sides relate and what a transfer would change. Without a direction it is the one that the
-// relation calls for.
+// compare decides how the sides relate and what a transfer would change. Without a direction it uses the one that fits the
+// relation.
 func (c *command) compare(ctx context.Context, v view, d Direction) (p *plan, err error) {
 	err = c.o.Observe.step(StepCompare, func() error {
 		levels := v.how.modes.levels()
-		if v.equal(levels) { // then history has nothing to say
+		if v.equal(levels) { // history does not matter
 			p = planCopy(v, towards(d, InSync), history.Standing{Relation: InSync})
 			return nil
 		}
@@ -98,14 +98,14 @@ func (c *command) compare(ctx context.Context, v view, d Direction) (p *plan, er
 	return p, err
 }
 
-// compared is how two sides stand to each other, and by what that was decided.
+// compared is how two sides stand, and what decided that.
 type compared struct {
 	standing history.Standing
 	base     *history.Base
 	logs     history.LogOrder
 }
 
-// standing reads what the history of two sides says.
+// standing evaluates the history of two sides.
 func (c *command) standing(ctx context.Context, v view) (h compared, err error) {
 	h.base = c.loadBase(v)
 	if err = c.hashUndecided(ctx, v, h.base); err != nil {
@@ -118,8 +118,7 @@ func (c *command) standing(ctx context.Context, v view) (h compared, err error) 
 	return h, nil
 }
 
-// towards is the direction in which changes are reported: that of the transfer, or for a diff the one that the
-// relation calls for.
+// towards returns the direction of reported changes: that of the transfer, or for a diff the one that fits the relation.
 func towards(d Direction, r Relation) Direction {
 	switch {
 	case d != "":
@@ -142,8 +141,8 @@ func (v view) equal(levels verify.Levels) bool {
 	return same
 }
 
-// hashUndecided hashes, on both sides at once, the files without whose digests two sides, or a side and the common
-// base, cannot be compared.
+// hashUndecided hashes, on both sides in parallel, the files whose digests are needed to compare the sides with each other
+// or with the common base.
 func (c *command) hashUndecided(ctx context.Context, v view, b *history.Base) error {
 	local, remote := undecided(v, b)
 	return together(
@@ -151,9 +150,8 @@ func (c *command) hashUndecided(ctx context.Context, v view, b *history.Base) er
 		func() error { return c.hash(ctx, v.remote, remote, v.how.algorithm) })
 }
 
-// undecided lists the files of both sides whose digests are needed: where the other side, or the common base, has a
-// file of the same path and size. That of the base is needed also where the two sides are known to differ, for it says
-// which of them has changed.
+// undecided lists the files of both sides whose digests are needed: those for which the other side, or the common base, has
+// a file of the same path and size. The base matters even if the sides are known to differ: it says which one has changed.
 func undecided(v view, b *history.Base) (local, remote []*verify.Entry) {
 	levels := v.how.modes.levels()
 	verify.Join(v.local.files, v.remote.files, func(l, r *verify.Entry) {

@@ -9,7 +9,7 @@ import (
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-// Diff previews a dataset and changes nothing but the local hash cache.
+// Diff previews a dataset. It writes nothing but the local hash cache.
 func (p *Pair) Diff(ctx context.Context, id string, m Modes) (*Report, error) {
 	c, err := p.begin(id, m)
 	if err != nil {
@@ -33,7 +33,7 @@ func (p *Pair) Verify(ctx context.Context, id string, m Modes) (*Report, error) 
 	})
 }
 
-// show compares both sides once they are looked at and read as far as the command wants, and reports.
+// show compares both sides, reading files as far as the command needs, and reports.
 func (c *command) show(ctx context.Context, action string, read func(view) error) (*Report, error) {
 	v, err := c.lookSettled(ctx, deed{look: c.look})
 	if err != nil {
@@ -69,12 +69,11 @@ func (c *command) show(ctx context.Context, action string, read func(view) error
 	return c.finish(r), nil
 }
 
-// rsyncPreview lets rsync say in its own terms what it would do, and joins that with the manifests. Where the two
-// disagree the manifests are right, and the report says so: what size and time stamp hide (Silent), and what
-// only looks different (Touched).
+// rsyncPreview asks rsync what it would do, and joins that with the manifests. If they disagree the manifests are right, and
+// the report says so: what size and time stamp hide (Silent), and what only looks different (Touched).
 func (c *command) rsyncPreview(ctx context.Context, p *plan, r *Report) error {
 	if !p.dst.survey.Exists || !p.src.survey.Exists {
-		return nil // rsync has nothing to compare with; all is new
+		return nil // rsync has nothing to compare with: everything is new
 	}
 	from, to, err := endpoints(ctx, p)
 	if err != nil {
@@ -90,8 +89,8 @@ func (c *command) rsyncPreview(ctx context.Context, p *plan, r *Report) error {
 	}.Run(ctx)
 	var partial *rsync.Error
 	if errors.As(err, &partial) && (partial.Code == 23 || partial.Code == 24) {
-		// A file vanished meanwhile; or one is to take the place of a directory that holds ignored files, at which
-		// rsync balks even in thought.
+		// A file vanished meanwhile; or a file will replace a directory that holds ignored files, at which rsync fails
+		// even in a dry run.
 		c.warn("rsync's own preview is not complete: %v", err)
 		return nil
 	} else if err != nil {

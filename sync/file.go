@@ -13,15 +13,14 @@ import (
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-// fileSide is what a side does for single files, which may lie outside its root.
+// fileSide is what a side can do with single files, which may lie outside its root.
 type fileSide interface {
-	// Stat tells a regular file as List would; fs.ErrNotExist if there is none.
+	// Stat returns a regular file as List would; fs.ErrNotExist if there is none.
 	Stat(ctx context.Context, file string) (verify.Entry, error)
-	// StageFile makes (or finds) the private directory beside a file in which its replacement is put together, with the
-	// directories above it, and claims it: until Release no other run stages for the file.
+	// StageFile makes (or finds) and claims the private directory beside a file, where its replacement is put together, and
+	// the directories above it. Until Release no other run stages for the file.
 	StageFile(ctx context.Context, file string, timeout time.Duration) (dir string, err error)
-	// PromoteFile flushes the named file in the directory that StageFile gave, renames it over the file and removes
-	// the directory.
+	// PromoteFile flushes the named file in the directory of StageFile, renames it over the file and removes the directory.
 	PromoteFile(ctx context.Context, dir, name, file string) error
 	// DropFile removes a directory that StageFile made.
 	DropFile(ctx context.Context, dir string) error
@@ -30,9 +29,8 @@ type fileSide interface {
 // FileSpec names one file on both sides, by absolute paths.
 type FileSpec struct{ Local, Remote string }
 
-// File previews (direction "") or transfers a single file: staged beside its target, proved by its hash, renamed. It is
-// a transaction of its own kind: one rename replaces one file, so that there is no tree to put together, no generation
-// and no common base.
+// File previews (direction "") or transfers a single file: it is staged beside its target, proved by its hash, renamed. This
+// is a transaction of its own kind: one rename replaces one file, so there is no tree, no generation and no common base.
 func (p *Pair) File(ctx context.Context, spec FileSpec, d Direction, m Modes) (*Report, error) {
 	m.Sidecars, m.ContentHashes = true, true
 	c := p.beginAs(spec.Local, "", m)
@@ -74,7 +72,7 @@ func (f *fileTransfer) reportFile(ctx context.Context, p *plan, d Direction) (*R
 	return r, nil
 }
 
-// fileTransfer is a transfer of one file. Its snapshots are of a directory with that file alone.
+// fileTransfer is a transfer of one file. Its snapshots show a directory with only that file.
 type fileTransfer struct {
 	*command
 	spec FileSpec
@@ -105,7 +103,7 @@ func (f *fileTransfer) survey(ctx context.Context, how method, d Direction) (*pl
 			kind = Modified
 		}
 		p.change(&p.src.files[0], kind)
-		p.changes[0].Path = path.Base(f.path(p.dst)) // the two may be called otherwise
+		p.changes[0].Path = path.Base(f.path(p.dst)) // the names may differ
 	}
 	return p, nil
 }
@@ -123,7 +121,7 @@ func fileRelation(v view, same bool) Relation {
 	return Unrelated
 }
 
-// path is the absolute path of the file on a snapshot's side.
+// path returns the absolute path of the file on a snapshot's side.
 func (f *fileTransfer) path(s *snapshot) string {
 	if s.side == f.local {
 		return f.spec.Local
@@ -131,8 +129,8 @@ func (f *fileTransfer) path(s *snapshot) string {
 	return f.spec.Remote
 }
 
-// snapshot describes a file as the only one of its directory. Its path is the source's name on both sides, so
-// that the two compare, whatever they are called.
+// snapshot describes a file as the only one in its directory. Its path is the source's name on both sides, so that the two
+// compare whatever their names.
 func (f *fileTransfer) snapshot(ctx context.Context, how method, s side, file string) (*snapshot, error) {
 	snap := &snapshot{side: s, survey: &remote.Survey{Live: path.Dir(file), EventLines: -1}, single: true}
 	e, err := s.Stat(ctx, file)
@@ -155,7 +153,7 @@ func (f *fileTransfer) snapshot(ctx context.Context, how method, s side, file st
 	return snap, nil
 }
 
-// do stages, proves and renames. A file that lies in a dataset is replaced under that dataset's lock.
+// do stages, proves and renames. It replaces a file inside a dataset under that dataset's lock.
 func (f *fileTransfer) do(ctx context.Context, p *plan) (err error) {
 	if err := f.canCopy(ctx); err != nil {
 		return err

@@ -12,21 +12,21 @@ import (
 	"github.com/dnadesign-maintainers/usr/remote"
 )
 
-// Follow says what is followed: each time something lands on the remote, Act brings the dataset up to date.
+// Follow describes a follow: each time something lands on the remote, Act brings the dataset up to date.
 type Follow struct {
-	IDs       func(all []string) []string // which of the remote's datasets are meant; nil: ID alone
+	IDs       func(all []string) []string // picks from the remote's datasets; nil: only ID
 	ID        string
-	Local     bool // what moves here counts as well
+	Local     bool // local changes count too
 	Every     time.Duration
 	For       time.Duration // 0: without end
-	UntilIdle time.Duration // 0: however quiet it is
+	UntilIdle time.Duration // ends after this time without a change; 0: never
 
 	Act  func(ctx context.Context, id string) (*Report, error)
-	Done func(*Report)                        // told each increment
-	Gone func(id string)                      // told each dataset that is on the remote no more
-	Says func(id string, trouble error)       // told each failure, "" for the line; and nil when that is over
-	Live func(context.Context) bool           // whether a connection is there that asks nobody
-	Wait func(context.Context, Waiting) error // until the time that it names
+	Done func(*Report)                        // called for each increment
+	Gone func(id string)                      // called for each dataset that has left the remote
+	Says func(id string, trouble error)       // called for each failure ("" is the line), and with nil when it is over
+	Live func(context.Context) bool           // reports whether there is a connection that asks nobody
+	Wait func(context.Context, Waiting) error // waits until the given time
 	Now  func() time.Time
 }
 
@@ -41,17 +41,17 @@ const (
 	LockedOut Phase = "locked out" // for a person to log in: a live connection
 )
 
-// Waiting is what is waited for, and until when.
+// Waiting is what a follow waits for, and until when.
 type Waiting struct {
 	Phase   Phase
 	Until   time.Time
 	Changed time.Time // when something landed last, zero for never
 }
 
-// fullEvery is how often everything is listed, whatever the looks show.
+// fullEvery is how often everything is listed even if the looks show no change.
 const fullEvery = 10 * time.Minute
 
-// longestPause is what pauses grow to.
+// longestPause bounds the growing pauses.
 const longestPause = time.Minute
 
 // longer is the pause after one of d: the one place where pauses grow.
@@ -59,7 +59,7 @@ func longer(d time.Duration) time.Duration {
 	return min(max(2*d, 2*time.Second), longestPause)
 }
 
-// Follow goes on until its time is over or ctx ends. It returns what is wrong then, by dataset, "" for the line.
+// Follow runs until its time is over or ctx ends. It returns what is wrong at the end, by dataset ("" is the line).
 func (p *Pair) Follow(ctx context.Context, f Follow) (map[string]error, error) {
 	l := &follower{Follow: f, watched: map[string]*watched{}, wrong: map[string]error{}, phase: Watching}
 	l.glance, l.redial = p.glance, p.redial
@@ -77,26 +77,26 @@ type follower struct {
 	watched map[string]*watched
 	wrong   map[string]error
 	began   time.Time
-	quiet   time.Time // since when nothing has landed while the line stood
+	quiet   time.Time // since when nothing has landed over a working line
 	changed time.Time
 }
 
 // watched is a dataset that is followed.
 type watched struct {
-	stamps map[string]string // as they were before the last listing
+	stamps map[string]string // from before the last listing
 	dirs   Sides[[]string]
-	listed time.Time     // zero: it is still to be listed for the first time, or anew
+	listed time.Time     // zero: the dataset must be listed
 	pause  time.Duration // the last one after a failure
-	retry  time.Time     // not before
+	retry  time.Time     // no new attempt before this time
 }
 
-// seen is what a look shows of both sides.
+// seen is what a look finds on both sides.
 type seen struct {
 	ids    []string
 	stamps Sides[map[string]string]
 }
 
-// run looks, waits and looks again. Times are those of the wall clock, which goes on while a machine sleeps.
+// run looks, waits and looks again. It uses the wall clock, which goes on while a machine sleeps.
 func (l *follower) run(ctx context.Context) error {
 	l.began = l.now()
 	for l.quiet = l.began; ; {
@@ -118,7 +118,7 @@ func (l *follower) run(ctx context.Context) error {
 
 func (l *follower) now() time.Time { return l.Now().Round(0) }
 
-// turn does what the phase waited for, and returns when the next turn is due.
+// turn does what the phase has waited for, and returns when the next turn is due.
 func (l *follower) turn(ctx context.Context) time.Time {
 	var err error
 	switch l.phase {
@@ -139,7 +139,7 @@ func (l *follower) turn(ctx context.Context) time.Time {
 	return l.next()
 }
 
-// lost: the line is gone, or nothing can be seen at its end.
+// lost notes that the line is gone, or that nothing can be seen at its end.
 func (l *follower) lost(err error) time.Time {
 	l.phase = Away
 	if needsPerson(err) {
@@ -154,20 +154,20 @@ func (l *follower) later() time.Time {
 	return l.now().Add(l.pause)
 }
 
-// needsPerson reports whether nobody but a person can open the line.
+// needsPerson reports whether only a person can open the line.
 func needsPerson(err error) bool {
 	var conn *remote.ConnectError
 	return errors.As(err, &conn) && slices.Contains([]remote.Reason{remote.Auth, remote.HostKey, remote.NewHost}, conn.Reason)
 }
 
-// offline reports whether an error is of the line, not of a dataset.
+// offline reports whether an error concerns the line, not a dataset.
 func offline(err error) bool {
 	var conn *remote.ConnectError
 	var interrupted *InterruptedError
 	return errors.As(err, &conn) || errors.As(err, &interrupted)
 }
 
-// look takes in what stamps show, and brings up to date what moved or is due.
+// look compares stamps, and brings up to date what moved or is due.
 func (l *follower) look(ctx context.Context) error {
 	s, err := l.glance(ctx, l.names(), l.IDs != nil)
 	if err != nil {
@@ -187,11 +187,11 @@ func (l *follower) look(ctx context.Context) error {
 			return err
 		}
 	}
-	l.pause = 0 // only now: a line that dies whenever it is used is not dialled at once
+	l.pause = 0 // only now: a line that dies at every use must not be redialled at once
 	return nil
 }
 
-// join takes up what appeared under the glob, and lets go what is there no more.
+// join adds datasets that have appeared under the glob, and drops those that have gone.
 func (l *follower) join(s *seen) {
 	ids := []string{l.ID}
 	if l.IDs != nil {
@@ -211,17 +211,17 @@ func (l *follower) join(s *seen) {
 	}
 }
 
-// due reports whether a dataset is to be listed: it moved, or it is time, or the last try failed.
+// due reports whether a dataset must be listed: it moved, it is time, or the last attempt failed.
 func (l *follower) due(id string, s *seen) bool {
 	w, now := l.watched[id], l.now()
-	if now.Before(w.retry) && w.retry.Sub(now) <= longestPause { // further off only where the clock was set back
+	if now.Before(w.retry) && w.retry.Sub(now) <= longestPause { // more means that the clock was set back
 		return false
 	}
 	age := now.Sub(w.listed)
 	return w.listed.IsZero() || age < 0 || age >= fullEvery || !maps.Equal(w.stamps, s.of(id))
 }
 
-// act brings a dataset up to date. An error is one of the line.
+// act brings a dataset up to date. It returns only errors of the line.
 func (l *follower) act(ctx context.Context, id string, s *seen) error {
 	w := l.watched[id]
 	r, err := l.Act(ctx, id)
@@ -245,7 +245,7 @@ func (l *follower) act(ctx context.Context, id string, s *seen) error {
 	return nil
 }
 
-// says tells of a failure, and of its end.
+// says reports a failure, and its end.
 func (l *follower) says(id string, err error) {
 	if err == nil && l.wrong[id] == nil {
 		return
@@ -256,7 +256,7 @@ func (l *follower) says(id string, err error) {
 	l.Says(id, err)
 }
 
-// next is when the next look is due.
+// next returns when the next look is due.
 func (l *follower) next() time.Time {
 	until := l.now().Add(l.Every)
 	for _, w := range l.watched {
@@ -270,7 +270,7 @@ func (l *follower) next() time.Time {
 	return until
 }
 
-// noLater is until, or when the follow is over if that is earlier.
+// noLater returns until, or the end of the follow if that is earlier.
 func (l *follower) noLater(until time.Time) time.Time {
 	for _, end := range l.ends() {
 		if end.Before(until) {
@@ -294,8 +294,8 @@ func (l *follower) over() bool {
 	return slices.ContainsFunc(l.ends(), func(end time.Time) bool { return !l.now().Before(end) })
 }
 
-// names are those whose stamps show whether a dataset moved: the dataset and its class directories, the primary, the
-// event log, the notes.
+// names lists the paths whose stamps show whether a dataset moved: the dataset and its class directories, the primary, the
+// event log, meta.md.
 func (l *follower) names() (n Sides[[]string]) {
 	for id, w := range l.watched {
 		n.Remote = append(n.Remote, namesOf(id, w.dirs.Remote)...)
@@ -306,7 +306,7 @@ func (l *follower) names() (n Sides[[]string]) {
 	return n
 }
 
-// mostDirs bounds the work of a look. Deeper ones are left to the full listing.
+// mostDirs bounds the work of a look. The full listing covers deeper directories.
 const mostDirs = 200
 
 func namesOf(id string, dirs []string) []string {
@@ -319,7 +319,7 @@ func namesOf(id string, dirs []string) []string {
 	return names
 }
 
-// of are the stamps of a dataset, those here marked by a name that none there has.
+// of returns the stamps of a dataset. Local ones have a prefix that no remote name has.
 func (s *seen) of(id string) map[string]string {
 	found := map[string]string{}
 	for mark, stamps := range map[string]map[string]string{"": s.stamps.Remote, "/": s.stamps.Local} {
@@ -332,7 +332,7 @@ func (s *seen) of(id string) map[string]string {
 	return found
 }
 
-// glance looks at both sides.
+// glance reads the stamps of both sides.
 func (p *Pair) glance(ctx context.Context, names Sides[[]string], ids bool) (*seen, error) {
 	there, err := p.remote.Glance(ctx, names.Remote, ids)
 	if err != nil {
@@ -350,7 +350,7 @@ func (p *Pair) glance(ctx context.Context, names Sides[[]string], ids bool) (*se
 	return s, nil
 }
 
-// redial opens the line anew, unless it answers.
+// redial opens the line again, unless it answers.
 func (p *Pair) redial(ctx context.Context) error {
 	if _, err := p.remote.Glance(ctx, nil, false); err == nil || ctx.Err() != nil {
 		return err
