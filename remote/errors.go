@@ -1,5 +1,5 @@
-// Package remote is the vocabulary of a host that holds datasets: what a side of a transaction is passed and reports,
-// and the errors that callers decide on. The rooms below it do the work: ssh, shell, rsync and doctor.
+// Package remote is the vocabulary for a host that holds datasets: the arguments and results of a side of a transaction,
+// and the errors that callers decide on. The packages below it do the work: ssh, shell, rsync and doctor.
 package remote
 
 import (
@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// Reason says why a host could not be reached or was lost.
+// Reason is why a host could not be reached or was lost.
 type Reason string
 
-// The reasons, as far as ssh's own words tell them apart.
+// The reasons that ssh's messages distinguish.
 const (
 	UnknownHost Reason = "the host name is not known"
 	Refused     Reason = "connection refused"
@@ -43,15 +43,15 @@ func (e *ConnectError) Error() string {
 	return "cannot reach " + e.Target + ": " + withDetail(string(e.Reason), e.Detail)
 }
 
-// FloodError means that a host tells more than it can have to tell. The connection is closed.
+// FloodError means that a host sends more than it could need to. The connection is closed.
 type FloodError struct {
 	Target string // the remote's name
 	Do     string // what was to be done
-	More   string // than what it tells: "5000000 files" or a number of bytes
+	More   string // the bound that it exceeded: "5000000 files" or a number of bytes
 }
 
 func (e *FloodError) Error() string {
-	return fmt.Sprintf("cannot %s: %s tells more than %s", e.Do, e.Target, e.More)
+	return fmt.Sprintf("cannot %s: %s sends more than %s", e.Do, e.Target, e.More)
 }
 
 // ToolError means that a program that is needed is missing or unusable on Where ("this host" or a host name).
@@ -100,7 +100,7 @@ func (e *NoiseError) Error() string {
 type Error struct {
 	Do     string // what was to be done, such as "list /data/x"
 	Detail string // the remote's own words, escaped, lines joined by "; "
-	Status int    // exit status of the request, which tells more than that it failed
+	Status int    // exit status of the request; see the script for its meanings
 }
 
 func (e *Error) Error() string { return "cannot " + e.Do + ": " + e.Detail }

@@ -14,7 +14,7 @@ import (
 
 const maxBasis = 20 // rsync's MAX_BASIS_DIRS
 
-// PathError is a path that cannot be given to rsync and mean itself.
+// PathError means that rsync or a shell would read a path as something else.
 type PathError struct {
 	Path string // as it is; escape before showing
 	Why  string
@@ -25,7 +25,7 @@ func (e *PathError) Error() string { return fmt.Sprintf("cannot hand %q to rsync
 // rsync's HOST: and ssh's destination; nothing that either could read as an option or another host.
 var hostPattern = regexp.MustCompile(`^([A-Za-z0-9_][A-Za-z0-9._-]*@)?([A-Za-z0-9_][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])$`)
 
-// newNonce marks our lines in rsync's output; a file's name cannot guess it.
+// newNonce makes the mark of our lines in rsync's output, which no file name can guess.
 func newNonce() string { return rand.Text() }
 
 // endpointArgs are the last arguments: how to reach the remote end, if any, and the two directories.
@@ -53,8 +53,8 @@ func location(e remote.Endpoint, dir string) string {
 	return e.Host + ":" + dir
 }
 
-// shellOption quotes argv the way that rsync itself splits -e: at spaces, '…' and "…" hold anything, and inside
-// them the quote doubled is the quote. There are no backslash escapes.
+// shellOption quotes argv the way rsync splits -e: at spaces; '…' and "…" hold anything, and a doubled quote inside them is
+// the quote. There are no backslash escapes.
 func shellOption(argv []string) string {
 	words := make([]string, len(argv))
 	for i, arg := range argv {

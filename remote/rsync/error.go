@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// Error is a run of rsync that did not end well. rsync's codes race (a refused connection is 255 or 12), so
-// the questions below answer what code and messages say; whether the host is there at all, the caller probes.
+// Error is a failed run of rsync. rsync's codes race (a refused connection is 255 or 12), so the methods below decide by
+// code and messages. Whether the host is there at all, the caller finds out.
 type Error struct {
 	Code       int    // rsync's exit status; 127 if there is no rsync here; 128+n if signal n ended it
 	Stderr     string // the telling lines of its messages, control characters escaped, joined by "; "
@@ -45,10 +45,10 @@ func (e *Error) why() string {
 	return fmt.Sprintf("%s (rsync exit code %d)", e.Stderr, e.Code)
 }
 
-// Unwrap gives ctx.Err() of a cancelled run, or exec.ErrNotFound where this host has no rsync.
+// Unwrap returns ctx.Err() of a cancelled run, or exec.ErrNotFound if this host has no rsync.
 func (e *Error) Unwrap() error { return e.err }
 
-// Transient says that the same transfer may well succeed on a new connection.
+// Transient reports whether the same transfer may well succeed on a new connection.
 func (e *Error) Transient() bool {
 	if e.Stalled {
 		return true
@@ -63,42 +63,42 @@ func (e *Error) Transient() bool {
 	return false
 }
 
-// Vanished says that nothing went wrong but files that the source no longer has.
+// Vanished reports whether the only trouble was files that the source no longer has.
 func (e *Error) Vanished() bool {
 	return e.Code == 24 || e.Code == 23 && e.seen.vanished > 0 && e.seen.other == 0
 }
 
-// Unverified says that a file which rsync put together from a partial file or a basis was not the sender's, twice.
+// Unverified reports whether a file that rsync put together from a partial file or a basis was wrong twice.
 func (e *Error) Unverified() bool { return e.has(unverifiedText) }
 
-// NoSpace says that the receiving file system is full or the quota is used up.
+// NoSpace reports whether the receiving file system is full or the quota is used up.
 func (e *Error) NoSpace() bool {
 	return e.has("no space left on device") || e.has("disk quota exceeded") || e.has("disc quota exceeded")
 }
 
-// ReadOnly says that the receiving file system cannot be written.
+// ReadOnly reports whether the receiving file system cannot be written.
 func (e *Error) ReadOnly() bool { return e.has("read-only file system") }
 
-// Permission says that a file, or the login itself, was denied.
+// Permission reports whether a file, or the login itself, was denied.
 func (e *Error) Permission() bool {
 	return e.has("permission denied") || e.has("operation not permitted")
 }
 
-// ToolMissing says that there is no rsync: on this host if the error is exec.ErrNotFound too, else on the remote.
+// ToolMissing reports whether there is no rsync: on this host if the error is also exec.ErrNotFound, else on the remote.
 func (e *Error) ToolMissing() bool {
 	return e.Code == 127 || slices.ContainsFunc(missingTexts, e.has)
 }
 
-// Flooded says that rsync printed without end.
+// Flooded reports whether rsync printed without end.
 func (e *Error) Flooded() bool { return errors.Is(e.err, errFlooded) }
 
-// TooLarge says that of a file far more came than was listed.
+// TooLarge reports whether a file was far larger than listed.
 func (e *Error) TooLarge() bool { return e.has(tooLargeText) || e.Code == 128+int(syscall.SIGXFSZ) }
 
-// NoSession says that the host allows no further session on the connection that is there.
+// NoSession reports whether the host allows no further session on the connection.
 func (e *Error) NoSession() bool { return e.has(sessionText) }
 
-// Noise says that the remote's start-up files print something into rsync's protocol.
+// Noise reports whether the remote's start-up files print into rsync's protocol.
 func (e *Error) Noise() bool { return e.has("is your shell clean") }
 
 func (e *Error) has(text string) bool {

@@ -19,7 +19,7 @@ const (
 	flagWidth = 11 // of %i: YXcstpoguax
 )
 
-// moved says that the bytes of a regular file were sent.
+// moved reports whether the bytes of a regular file were sent.
 func (it Item) moved() bool {
 	return len(it.Flags) == flagWidth && (it.Flags[0] == '<' || it.Flags[0] == '>') && it.Flags[1] == 'f'
 }
@@ -48,7 +48,7 @@ func parseItem(line, nonce string) (it Item, ok bool) {
 	return it, true
 }
 
-// itemLine is a line of ours, taken apart at outFormat's signs.
+// itemLine is a line of ours, split as outFormat says.
 type itemLine struct {
 	flags, size, wire, name, target string
 	dir                             bool
@@ -72,7 +72,7 @@ func cutItem(line, nonce string) (l itemLine, ok bool) {
 	return l, ok
 }
 
-// itemized renders a line that parseItem has read as rsync -i would have printed it.
+// itemized renders a parsed line as rsync -i would have printed it.
 func itemized(line, nonce string) string {
 	l, _ := cutItem(line, nonce)
 	if l.dir {
@@ -86,8 +86,8 @@ func validFlags(s string) bool {
 		len(s) == flagWidth && strings.IndexByte("<>ch.", s[0]) >= 0 && strings.IndexByte("fdLDS", s[1]) >= 0
 }
 
-// unescapeName undoes rsync's \#ooo, which stands for every byte that C-locale output may not hold; rsync writes a
-// backslash that is followed by such a pattern as \#134, so this loses nothing.
+// unescapeName undoes rsync's \#ooo for bytes that output in the C locale cannot hold. It loses nothing: rsync writes a
+// backslash before such a pattern as \#134.
 func unescapeName(s string) string {
 	if !strings.Contains(s, `\#`) {
 		return s

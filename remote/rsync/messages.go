@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// messages is what is kept of a stderr of any length: counts, whether something was ever said, and a few lines.
+// messages summarizes a stderr of any length: counts, which texts occurred, and a few lines.
 type messages struct {
 	vanished, other int // lines about files that are gone, and about anything else that went wrong
-	failed          int // those of other in which rsync says that it failed at something, not the connection
+	failed          int // those of other in which rsync itself failed at something, not the connection
 	has             map[string]bool
 	causes, effects []string // of each the first and the latest few
 }
 
-// tellingTexts are what Error asks for, in lower case.
+// tellingTexts are what the methods of Error look for, in lower case.
 var tellingTexts = []string{"no space left on device", "disk quota exceeded", "disc quota exceeded", "read-only file system",
 	"permission denied", "operation not permitted", "is your shell clean", "host key",
 	unverifiedText, sessionText, tooLargeText}
@@ -26,7 +26,7 @@ const (
 	tooLargeText   = "file too large (27)"
 )
 
-// missingTexts are how the shells say that there is no rsync, the last two for a path: sh, bash and zsh.
+// missingTexts are the shells' messages for a missing rsync, the last two for a path: sh, bash and zsh.
 var missingTexts = []string{"command not found", "unknown command", "rsync: not found", "rsync: no such file or directory", "no such file or directory: /"}
 
 func (m *messages) read(r io.Reader) { eachOutputLine(r, m.add) }
@@ -56,7 +56,7 @@ func (m *messages) add(line string) {
 	m.causes = keepLine(m.causes, line)
 }
 
-// isEffect: rsync's own summary, and what one end says because the other one ended.
+// isEffect recognizes rsync's summary, and what one end prints because the other one ended.
 func isEffect(line string) bool {
 	for _, s := range []string{"connection unexpectedly closed", "Broken pipe", "Connection reset by peer", "Killed by signal", "Shared connection to"} {
 		if strings.Contains(line, s) {
@@ -87,7 +87,7 @@ func keepLine(lines []string, line string) []string {
 	return append(append(lines[:2:2], lines[3]), line)
 }
 
-// String gives the causes, or where there are none the effects.
+// String returns the causes, or if there are none the effects.
 func (m *messages) String() string {
 	if len(m.causes) > 0 {
 		return strings.Join(m.causes, "; ")

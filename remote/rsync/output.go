@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// output takes apart what rsync prints on stdout: items, progress records, statistics, and a few messages.
+// output parses what rsync prints on stdout: items, progress records, statistics, and a few messages.
 type output struct {
 	nonce    string
 	item     func(it Item, line string)
@@ -19,7 +19,7 @@ type output struct {
 
 	wire    int64  // sum over the items
 	stats   *Stats // as rsync printed them
-	ioError bool   // rsync did not look for deletions
+	ioError bool   // rsync skipped the search for deletions
 }
 
 func (o *output) read(r io.Reader) { eachOutputLine(r, o.line) }
@@ -74,7 +74,7 @@ func parseProgress(line string) (int64, bool) {
 	return n, err == nil
 }
 
-// maxOutputLine is more than a path of PATH_MAX bytes takes with each of them written as \#ooo, twice.
+// maxOutputLine is enough for two paths of PATH_MAX bytes with every byte written as \#ooo.
 const maxOutputLine = 1 << 17
 
 // eachOutputLine splits at \r, which begins a progress record, and at \n, which ends a line. It reads r to its end.
@@ -100,7 +100,7 @@ func splitLine(data []byte, atEOF bool) (advance int, token []byte, err error) {
 	return 0, nil, nil
 }
 
-// stallWatch barks when a read takes longer than after. What a callback takes between two reads does not count.
+// stallWatch barks when a read takes longer than after. The time of callbacks between reads does not count.
 type stallWatch struct {
 	after time.Duration // 0: never
 	bark  func()
@@ -138,7 +138,7 @@ func (b *bounded) Read(p []byte) (int, error) {
 // pipeReaders read the two outputs of a process.
 type pipeReaders struct {
 	ends []*os.File
-	done chan struct{} // both were read to the end
+	done chan struct{} // closed when both have been read to the end
 }
 
 // pipe makes a pipe whose writing end is what, which the caller closes once the process has it.

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// termGrace is what a signalled rsync gets to put its partial file in place.
+	// termGrace is how long a signalled rsync has to put its partial file in place.
 	termGrace = 3 * time.Second
 	killGrace = time.Second
 )
@@ -31,11 +31,11 @@ var (
 type process struct {
 	what    string // "copy files"
 	args    []string
-	stdin   func(io.Writer) error // nil: empty
+	stdin   func(io.Writer) error // may be nil
 	stall   time.Duration
 	command func(argv []string)
 	most    int64 // bytes that it may print
-	largest int64 // bytes of a file that it may write; 0: any
+	largest int64 // bytes of the largest file that it may write; 0: no bound
 }
 
 // run returns an *Error, or nil.
@@ -106,7 +106,7 @@ func (p *process) start(cmd *exec.Cmd, stdout, stderr func(io.Reader)) (read *pi
 	return read, nil
 }
 
-// feed starts cmd with its input being written. Errors of the writer are rsync's to tell.
+// feed starts cmd and writes its input. It ignores errors of the writer, which rsync reports.
 func (p *process) feed(cmd *exec.Cmd) error {
 	if p.stdin == nil {
 		return cmd.Start()
@@ -125,8 +125,8 @@ func (p *process) feed(cmd *exec.Cmd) error {
 	return nil
 }
 
-// endGroup returns when every process of the group is gone. When stopped it sends SIGTERM to all of them, with
-// which a receiver keeps its partial file, and SIGKILL to those that stay.
+// endGroup returns when every process of the group is gone. When stopped it sends SIGTERM to all, so that a receiver can
+// save its partial file, then SIGKILL to those that stay.
 func endGroup(stopped context.Context, cmd *exec.Cmd, exited <-chan struct{}, read *pipeReaders) {
 	group := -cmd.Process.Pid
 	select {
@@ -140,7 +140,7 @@ func endGroup(stopped context.Context, cmd *exec.Cmd, exited <-chan struct{}, re
 	if !doneWithin(termGrace, read.done) {
 		_ = syscall.Kill(group, syscall.SIGKILL)
 		if !doneWithin(killGrace, read.done) {
-			read.close() // somebody who left the group holds our pipes
+			read.close() // a process that left the group holds our pipes
 		}
 	}
 	<-exited
@@ -190,8 +190,8 @@ func signalOf(state *os.ProcessState) syscall.Signal {
 	return 0
 }
 
-// environment: the output is parsed; RSYNC_* and a .popt in HOME would change options, the remote shell among them. ssh
-// takes the user's home from elsewhere.
+// environment fixes the locale, since the output is parsed. It drops RSYNC_*, and a HOME with a .popt: both could change
+// options, even the remote shell. ssh finds the user's home without HOME.
 func environment(environ []string) []string {
 	env := []string{"LC_ALL=C", "TZ=UTC"}
 	for _, v := range environ {
@@ -211,7 +211,7 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// writeList writes the names, each ended by NUL. rsync takes a name that begins with # or ; for a comment, hence ./.
+// writeList writes the names, a NUL after each. The "./" keeps rsync from reading a name with # or ; as a comment.
 func (t Transfer) writeList(w io.Writer) error {
 	buf := bufio.NewWriterSize(w, 1<<16)
 	for _, name := range t.Files {

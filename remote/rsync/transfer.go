@@ -13,34 +13,33 @@ import (
 	"github.com/dnadesign-maintainers/usr/remote"
 )
 
-// Transfer copies exactly the listed files from one directory into another with the system's rsync. One of the
-// ends at least is this host. ToDir should be a fresh directory: rsync never links anything into it (-I), so what
-// it does there can touch no other tree.
+// Transfer copies exactly the listed files from one directory into another with the system's rsync. At least one end is
+// this host. ToDir should be a fresh directory: rsync never links anything into it (-I), so it cannot touch another tree.
 type Transfer struct {
 	From, To       remote.Endpoint
 	FromDir, ToDir string        // absolute; ToDir exists (its last component may be missing)
 	Files          []string      // relative paths, any bytes but NUL; directories are made, not descended into
 	List           string        // absolute path of a file on To's host, which is another, that holds Files, a NUL after each; "" for none
 	Basis          []string      // absolute directories on To's host, at most 20, for rsync to take unchanged blocks from
-	PartialDir     string        // a name: what is interrupted is kept in a directory of this name beside it, and gone on with; "" for none
+	PartialDir     string        // name of a directory beside a file that holds its interrupted copy, to be resumed; "" for none
 	TrustSender    bool          // a pull into a private stage whose content is proved afterwards; rsync 3.2.5 or newer here
-	Small          bool          // whole files tell the progress, and rsync need not
-	Largest        int64         // bytes of the largest file: on a pull one of far more is cut off; 0: any
+	Small          bool          // progress by whole files suffices, so rsync reports none
+	Largest        int64         // bytes of the largest file: a pull cuts off one that is far larger; 0: no bound
 	Bwlimit        string        // as rsync's --bwlimit takes it; "" for none
-	Stall          time.Duration // without any sign of progress for that long the transfer is ended; 0: never
+	Stall          time.Duration // ends the transfer after this time without any progress; 0: never
 
-	// Done gets each regular file whose data is through. On a pull the file is in its place by then; on a push
-	// and between two local directories it was sent, and may not be in place before Run returns. A file whose
-	// checksum failed is sent, and reported, twice. All callbacks come from one goroutine and may block; nil is allowed.
+	// Done gets each regular file whose data has been transferred. On a pull the file is then in place; on a push and
+	// between two local directories it may not be until Run returns. A file whose checksum failed is sent, and reported,
+	// twice. All callbacks come from one goroutine, may block, and may be nil.
 	Done func(Item)
-	// Progress gets the bytes of file contents dealt with so far, about once a second.
+	// Progress gets the bytes of file contents done so far, about once a second.
 	Progress func(bytes int64)
 	// Command gets the command line before it runs.
 	Command func(argv []string)
 }
 
-// Stats are the bytes on the wire as seen from this host, rsync's own protocol included. After a failure that
-// kept rsync from printing them they are the sum of what the finished files took.
+// Stats are the bytes on the wire as seen from this host, including rsync's own protocol. If a failure kept rsync from
+// printing them they are the sum over the finished files.
 type Stats struct {
 	Sent, Received int64
 }
@@ -51,7 +50,7 @@ type Stats struct {
 var copyOptions = []string{"-t", "-I", "-d", "-s", "-O", "--no-l", "--no-D", "--no-o", "--no-g", "--no-p",
 	"--chmod=ugo=rwX", "--no-h", "--from0"}
 
-// mostGrowth is by how much a file may grow beside doubling since it was listed.
+// mostGrowth is by how much a file may grow after it was listed, besides doubling.
 const mostGrowth = 64 << 20
 
 // Args returns rsync's arguments, without the program's name. The list of files goes to rsync's standard input (see Run),
@@ -60,7 +59,7 @@ const mostGrowth = 64 << 20
 func (t Transfer) Args(nonce string) []string {
 	args := append([]string{}, copyOptions...)
 	outbuf, info := "--outbuf=L", "--info=progress2,stats2"
-	if t.Small { // then a block of lines is a moment's worth, and a write a line would cost more than the file
+	if t.Small { // a block of lines is a moment's work, and one write per line would cost more than the file
 		outbuf, info = "--outbuf=B", "--info=stats2"
 	}
 	list := "--files-from=-"
@@ -69,7 +68,7 @@ func (t Transfer) Args(nonce string) []string {
 	}
 	args = append(args, list, outbuf, info, "--out-format="+outFormat(nonce))
 	if t.TrustSender && t.From.Host != "" {
-		// Else the receiver holds each name that it is sent against each one that it asked for: n*n comparisons.
+		// Else the receiver compares each name that it gets with each one that it asked for: n*n comparisons.
 		args = append(args, "--trust-sender")
 	}
 	for _, dir := range t.Basis {
@@ -84,9 +83,9 @@ func (t Transfer) Args(nonce string) []string {
 	return append(args, endpointArgs(t.From, t.To, t.FromDir, t.ToDir)...)
 }
 
-// Run copies. What rsync could not put together from a partial file or a basis comes anew, without them; a partial
-// file may be left behind then. The error is a *PathError before anything ran, else an *Error; a cancelled context ends rsync
-// and its children, lets the receiver keep its partial file, and the error then is ctx.Err() too.
+// Run copies. If rsync cannot put a file together from a partial file or a basis, Run copies it again without them; a
+// partial file may be left behind. The error is a *PathError before anything ran, else an *Error. A cancelled context ends
+// rsync and its children and lets the receiver save its partial file; the error then is also ctx.Err().
 func (t Transfer) Run(ctx context.Context) (Stats, error) {
 	if err := t.check(); err != nil {
 		return Stats{}, err
@@ -113,7 +112,7 @@ func (t Transfer) run(ctx context.Context) (Stats, error) {
 	return t.stats(out), err
 }
 
-// mostOutput is how much rsync may print, beside what it prints of each file.
+// mostOutput is how much rsync may print beside its lines about files.
 const mostOutput, outputPerFile = 4 << 20, 1 << 11
 
 func (t Transfer) process(nonce string) *process {
@@ -129,8 +128,8 @@ func (t Transfer) process(nonce string) *process {
 	return p
 }
 
-// tellDone makes out call t.Done. rsync prints a received file just before it renames it into place, and
-// receives one file at a time: so on a pull a file is reported when the next one is printed, the last one at the end.
+// tellDone makes out call t.Done. rsync prints a received file just before it renames it into place, and receives one file
+// at a time. So on a pull it reports a file when the next one is printed, and the last one at the end.
 func (t Transfer) tellDone(out *output) (finish func(error)) {
 	if t.Done == nil {
 		return func(error) {}
@@ -160,7 +159,7 @@ func (t Transfer) tellDone(out *output) (finish func(error)) {
 	}
 }
 
-// stats prefers what rsync printed.
+// stats prefers rsync's own numbers.
 func (t Transfer) stats(out *output) Stats {
 	if out.stats != nil {
 		return *out.stats
