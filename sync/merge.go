@@ -46,7 +46,7 @@ func (c *command) mergeOf(ctx context.Context, v view, base *history.Base, h com
 			return nil, err
 		}
 	}
-	if err := history.Settle(m.rows, m.together(v), c.asked.Take.choose); err != nil {
+	if err := history.Resolve(m.rows, m.together(v), c.asked.Take.choose); err != nil {
 		return nil, err
 	}
 	return m, nil

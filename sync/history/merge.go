@@ -149,10 +149,10 @@ func (r *Row) continued(logs LogOrder) {
 	}
 }
 
-// Settle finds the files that stand in the way of a directory or of each other, and lets the user's choice decide what is
-// in conflict. choose says which side's a path is to be, Conflict where the user did not say. together tells which names are
-// one on a side, if these paths are there; nil for none.
-func Settle(rows []Row, together func(standing []string) [][2]string, choose func(path string) (Choice, error)) error {
+// Resolve finds the files that stand in the way of a directory or of each other, and lets the user's choice decide conflicts.
+// choose returns the side to take for a path, Conflict if the user did not say. together returns the names among the given
+// paths that are one on a side; nil means none.
+func Resolve(rows []Row, together func(standing []string) [][2]string, choose func(path string) (Choice, error)) error {
 	dispute(rows, together)
 	for i := range rows {
 		r := &rows[i]

@@ -96,7 +96,7 @@ func TestMerge(t *testing.T) {
 			b = whole("records.parquet=1 " + c.base)
 		}
 		rows := Merge(tree("records.parquet=1 "+c.local), tree("records.parquet=1 "+c.remote), b, c.logs, exactly(), synced)
-		if err := Settle(rows, nil, undecided); err != nil {
+		if err := Resolve(rows, nil, undecided); err != nil {
 			t.Fatal(err)
 		}
 		got, here, there := "", Deed(""), Deed("")
@@ -128,8 +128,8 @@ func TestMergePartialBase(t *testing.T) {
 	}
 }
 
-// TestSettle: a file against a directory is a conflict, which one choice for all of it decides.
-func TestSettle(t *testing.T) {
+// TestResolve: a file against a directory is a conflict, which one choice for all of it decides.
+func TestResolve(t *testing.T) {
 	both := errors.New("both")
 	choose := func(local, remote string) func(string) (Choice, error) {
 		l, _ := verify.NewPatterns(strings.Fields(local))
@@ -178,7 +178,7 @@ func TestSettle(t *testing.T) {
 		if strings.HasPrefix(c.name, "folded") {
 			together = verify.Names{Case: true}.Together
 		}
-		err := Settle(rows, together, choose(c.takeLocal, c.takeRemote))
+		err := Resolve(rows, together, choose(c.takeLocal, c.takeRemote))
 		var got []string
 		for _, r := range rows {
 			word := r.Path + " " + r.Choice.String()
@@ -228,7 +228,7 @@ func TestMergeModel(t *testing.T) {
 		base := move(map[string]string{})
 		l, m := move(base), move(base)
 		rows := Merge(tree(words(l)), tree(words(m)), whole(words(base)), LogsForked, exactly(), synced)
-		if err := Settle(rows, nil, undecided); err != nil {
+		if err := Resolve(rows, nil, undecided); err != nil {
 			t.Fatal(err)
 		}
 		got := maps.Clone(l)
