@@ -256,6 +256,19 @@ func shellWords(line string) (words []string) {
 	return words
 }
 
+// TestDocumentedPathsExist: a file of this repository that a page names is there.
+func TestDocumentedPathsExist(t *testing.T) {
+	pages, err := filepath.Glob("../../docs/*.md")
+	must(t, err)
+	for _, page := range pages {
+		for _, m := range regexp.MustCompile("`((?:bench|cmd|docs|profiles|remote|scripts|sync|verify)/[\\w/.-]+)`").FindAllStringSubmatch(doc(t, filepath.Base(page)), -1) {
+			if !exists(filepath.Join("../..", m[1])) {
+				t.Errorf("%s names %s", filepath.Base(page), m[1])
+			}
+		}
+	}
+}
+
 // TestManPage: groff finds nothing wrong with it, and it names every command and flag.
 func TestManPage(t *testing.T) {
 	stdout, _ := newBench(t).run(0, "man")
