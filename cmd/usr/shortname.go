@@ -30,7 +30,7 @@ func source(d sync.Direction) sides {
 	return hereOnly
 }
 
-// name is how messages call them.
+// name is the word for them in messages.
 func (s sides) name(remote string) string {
 	switch s {
 	case hereOnly:
@@ -58,13 +58,13 @@ func (s sides) ids(ctx context.Context, p *sync.Pair) ([]string, error) {
 	return slices.Compact(all), nil
 }
 
-// member is a dataset that a pattern means.
+// member is a dataset that matches a pattern.
 type member struct {
 	id          string
 	here, there bool // the sides that have it
 }
 
-// members lists the datasets of either side that a pattern means.
+// members lists the datasets of either side that match a pattern.
 func members(ctx context.Context, p *sync.Pair, pattern string) (all []member, err error) {
 	here, err := hereOnly.ids(ctx, p)
 	if err != nil {
@@ -79,7 +79,7 @@ func members(ctx context.Context, p *sync.Pair, pattern string) (all []member, e
 	return all, err
 }
 
-// lone: one side alone has it.
+// lone reports whether only one side has it.
 func (m member) lone() bool { return m.here != m.there }
 
 // in reports whether it is where a command takes datasets from.
@@ -87,8 +87,8 @@ func (m member) in(s sides) bool {
 	return s == eitherSide || s == hereOnly && m.here || s == thereOnly && m.there
 }
 
-// doNamed does a job on the dataset of an id. What exists as written comes first; where nothing does, the id may be the
-// last name of exactly one.
+// doNamed does a job on the dataset of an id. An id that exists as written comes first; else it may be the last name of
+// exactly one dataset.
 func (a *app) doNamed(ctx context.Context, p *sync.Pair, j job, s subject) (*sync.Report, error) {
 	r, err := j.dataset(p, s.id, j.modes)
 	if !j.absent(s, err) {
@@ -96,7 +96,7 @@ func (a *app) doNamed(ctx context.Context, p *sync.Pair, j job, s subject) (*syn
 	}
 	ids, lerr := j.source.ids(ctx, p)
 	if lerr != nil {
-		return nil, err // which says enough
+		return nil, err // says enough
 	}
 	id, lerr := j.lastName(s, ids)
 	if lerr != nil || id == "" {
@@ -107,7 +107,7 @@ func (a *app) doNamed(ctx context.Context, p *sync.Pair, j job, s subject) (*syn
 	return j.dataset(p, id, j.modes)
 }
 
-// absent: there is nothing of that id where it was looked for, nor here, where it would be meant as written.
+// absent reports whether the id exists neither where the job looked for it nor here.
 func (j job) absent(s subject, err error) bool {
 	var missing *sync.MissingError
 	var noUndo *sync.NothingToUndoError
@@ -117,7 +117,7 @@ func (j job) absent(s subject, err error) bool {
 
 func primaryOf(root, id string) string { return filepath.Join(root, id, "records.parquet") }
 
-// lastName is the one id that ends in the name given, "" if none does.
+// lastName returns the one id that ends in the given name, "" if none does.
 func (j job) lastName(s subject, ids []string) (string, error) {
 	if strings.Contains(s.id, "/") {
 		return "", nil

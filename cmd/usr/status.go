@@ -6,7 +6,7 @@ import (
 	"github.com/dnadesign-maintainers/usr/sync"
 )
 
-// statusCmd is diff, and of all datasets where none is named.
+// statusCmd is diff, of all datasets if none is named.
 type statusCmd struct {
 	Dataset string `arg:"" optional:"" help:"Id, glob over ids in quotes, dataset directory, or file; without it, all of either side."`
 	Remote  string `arg:"" optional:"" help:"Name of a remote ('usr remotes list')."`

@@ -26,7 +26,7 @@ func (c *syncCmd) Run(ctx context.Context, a *app) error {
 	return a.merge(ctx, "sync", c.sidesArgs, c.compareFlags, c.changeFlags, c.takeFlags)
 }
 
-// merge is sync, or its first half: a pull that keeps what local has of its own.
+// merge is sync, or its first half: a pull that keeps local changes.
 func (a *app) merge(ctx context.Context, action string, args sidesArgs, compare compareFlags, change changeFlags, take takeFlags) error {
 	m, err := compare.modes()
 	if err != nil {

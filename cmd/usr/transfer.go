@@ -6,7 +6,7 @@ import (
 	"github.com/dnadesign-maintainers/usr/sync"
 )
 
-// transfer is pull and push, which differ in direction alone.
+// transfer is pull and push, which differ only in direction.
 func (a *app) transfer(ctx context.Context, d sync.Direction, args sidesArgs, compare compareFlags, change changeFlags, strict bool, flag string) error {
 	m, err := compare.modes()
 	if err != nil {
@@ -25,7 +25,7 @@ func (a *app) transfer(ctx context.Context, d sync.Direction, args sidesArgs, co
 	})
 }
 
-// job is diff, pull or push, before it is known whether of one dataset, of many or of a file.
+// job is a command on DATASET, before it is known whether that is one dataset, many or a file.
 type job struct {
 	action          string
 	args            sidesArgs
@@ -39,8 +39,7 @@ type job struct {
 	drift           bool // a difference is exit code 1
 }
 
-// carryOut reads the DATASET argument, before anything is contacted and before the remotes file matters, and does
-// the job on what it means.
+// carryOut reads the DATASET argument, before anything is contacted and before the remotes file matters, and does the job.
 func (a *app) carryOut(ctx context.Context, j job) error {
 	a.doing.action, a.doing.remote, a.doing.flags = j.action, j.args.Remote, j.flags
 	s, err := a.subject(j.args.Dataset)
@@ -65,7 +64,7 @@ func (a *app) carryOut(ctx context.Context, j job) error {
 	return a.doOne(ctx, j, s)
 }
 
-// changes reports whether a job is to change a side.
+// changes reports whether a job may change a side.
 func (j job) changes() bool { return j.action != "diff" && j.action != "verify" && !j.modes.DryRun }
 
 // check refuses flags that do not go with the kind of subject.

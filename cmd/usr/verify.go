@@ -19,7 +19,7 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) error {
 	j := job{action: "verify", args: c.sidesArgs, flags: flags, modes: m, source: eitherSide, drift: true}
 	j.dataset = func(p *sync.Pair, id string, m sync.Modes) (*sync.Report, error) { return p.Verify(ctx, id, m) }
 	j.file = func(p *sync.Pair, s sync.FileSpec) (*sync.Report, error) {
-		r, err := p.File(ctx, s, "", m) // which keeps no hashes
+		r, err := p.File(ctx, s, "", m) // File caches no hashes
 		if r != nil {
 			r.Action = "verify"
 		}
