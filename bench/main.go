@@ -86,7 +86,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	for _, part := range []struct {
 		asked bool
 		do    func() error
-	}{{o.peers, b.compareAll}, {o.trace, b.traceAll}, {o.scale, b.scaleTable}, {o.fleet, b.fleetTable}, {o.wire, b.wireTable}, {o.streams, b.streamsTable}} {
+	}{{o.peers, b.compareAll}, {o.trace, b.traceAll}, {o.scale, b.scaleTable}, {o.many, b.manyTable}, {o.fleet, b.fleetTable}, {o.wire, b.wireTable}, {o.streams, b.streamsTable}} {
 		if !part.asked {
 			continue
 		}

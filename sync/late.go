@@ -76,8 +76,7 @@ func (t *proven) lateChanges(ctx context.Context, run string) (l late, err error
 		carried[file] = true
 	}
 	var log *verify.Entry
-	var names []string // of what is not the very file that stays in live too
-	err = p.dst.side.Names(ctx, run, func(o verify.Entry) {
+	err = t.walkOld(ctx, run, func(o verify.Entry) {
 		file, kept := strings.CutPrefix(o.Path, "tree/")
 		if !kept {
 			if _, late, _ := strings.Cut(o.Path, "/"); strings.HasPrefix(o.Path, local.LatePrefix) && o.Kind == verify.File {
@@ -85,22 +84,10 @@ func (t *proven) lateChanges(ctx context.Context, run string) (l late, err error
 			}
 			return
 		}
-		if o.Kind == verify.File && !carried[file] && !p.stays(file, o.Ino) {
-			names = append(names, path.Join(relative(p.dst.side, run), o.Path))
-		}
-	})
-	if err != nil {
-		return l, err
-	}
-	g, err := p.dst.side.Glance(ctx, names, false)
-	if err != nil {
-		return l, err
-	}
-	for name, stamp := range g.Stamps {
-		o, _ := remote.ParseStamp(stamp)
-		o.Path = strings.TrimPrefix(name, path.Join(relative(p.dst.side, run), "tree")+"/")
+		o.Path = file
 		was, it := p.dst.files.Find(o.Path), p.find(o.Path)
 		switch {
+		case o.Kind != verify.File || carried[o.Path]:
 		case o.Path == eventsPath && !p.how.modes.Force && (was == nil || o.Size > was.Size):
 			log = &o
 		case was == nil && p.orphans(o.Path):
@@ -115,6 +102,9 @@ func (t *proven) lateChanges(ctx context.Context, run string) (l late, err error
 		default:
 			l.clashes = append(l.clashes, o.Path)
 		}
+	})
+	if err != nil {
+		return l, err
 	}
 	if log != nil {
 		l.grew, err = t.followed(ctx, run, log)
@@ -129,14 +119,35 @@ func (t *proven) lateChanges(ctx context.Context, run string) (l late, err error
 	return l, err
 }
 
-// stays reports whether an inode is that of a file of live that the plan keeps.
-func (p *plan) stays(file string, ino uint64) bool {
-	it := p.find(file)
-	return it != nil && it.origin == keep && it.Ino == ino
+// walkOld visits what is in the directory of a run. Of many files it passes over those that live has as well: a name and an
+// inode number tell that, without a look at each.
+func (t *proven) walkOld(ctx context.Context, run string, visit func(verify.Entry)) error {
+	p, side := t.plan, t.dst
+	if !t.worthSpare(side, len(p.items)) {
+		return side.Walk(ctx, run, visit)
+	}
+	below := strings.TrimPrefix(run, side.Root()+"/") + "/" // as Glance takes it
+	var names []string
+	err := side.Names(ctx, run, func(o verify.Entry) {
+		it := p.find(strings.TrimPrefix(o.Path, "tree/"))
+		if o.Kind == verify.File && (it == nil || it.origin != keep || it.Ino != o.Ino) {
+			names = append(names, below+o.Path)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	g, err := side.Glance(ctx, names, false)
+	if err != nil {
+		return err
+	}
+	for name, stamp := range g.Stamps {
+		o, _ := remote.ParseStamp(stamp)
+		o.Path, o.Kind = strings.TrimPrefix(name, below), verify.File
+		visit(o)
+	}
+	return nil
 }
-
-// relative is a path below the root of a side, as Glance takes it.
-func relative(s side, dir string) string { return strings.TrimPrefix(dir, s.Root()+"/") }
 
 // followed reports whether what the old log got since it was listed follows what was staged in live.
 func (t *proven) followed(ctx context.Context, run string, log *verify.Entry) (bool, error) {

@@ -56,7 +56,7 @@ func Open(ctx context.Context, o Options, profile *profiles.Remote, reach Reach)
 	}
 	here := local.New("local", o.Root, o.waiting)
 	p := &Pair{o: o, classes: classes, local: here, store: store{dir: filepath.Join(o.Root, stateDir), local: here},
-		localRsync: onceRsync(), executions: &atomic.Int64{}, spareFrom: spareFrom}
+		localRsync: onceRsync(), executions: &atomic.Int64{}}
 	if profile == nil {
 		return p, nil
 	}

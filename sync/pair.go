@@ -25,7 +25,7 @@ type Pair struct {
 	executions    *atomic.Int64                                // ssh processes started, rsync's included
 	place         *remote.Place                                // of the remote, where it is known beforehand
 	ahead         ahead
-	spareFrom     int // from how many files that stay on there is a spare
+	spareFrom     int // of tests; 0: see worthSpare
 }
 
 // Options is what all operations on a pair share.

@@ -164,7 +164,7 @@ func (c *command) prune(ctx context.Context, s side, keep int, after verify.Mani
 		if fates[i] == stays || !g.Whole {
 			continue
 		}
-		if gone || len(after) < c.spareFrom || c.o.NoExchange || infoOf(g).Partial {
+		if gone || !c.worthSpare(s, len(after)) || c.o.NoExchange || infoOf(g).Partial {
 			gone = true
 			continue
 		}

@@ -74,9 +74,8 @@ type side interface {
 	Link(ctx context.Context, from, to string, paths []string) error
 	// Copy is Link with copies: same mtime and mode, another inode.
 	Copy(ctx context.Context, from, to string, paths []string) error
-	// Spare is the directory of the spare tree of a dataset (S/spare/KEY), which is made if it is not there. Needs the
-	// claim.
-	Spare(ctx context.Context, key string) (dir string, err error)
+	// Spare makes the directory of the spare tree of a dataset, S/spare/KEY. Needs the claim.
+	Spare(ctx context.Context, key string) error
 	// Drop removes relative paths below a directory of S, with all that is below them. What is not there is removed.
 	Drop(ctx context.Context, dir string, paths []string) error
 	// UseSpare puts the spare in the place of a run's tree, and gives it mode and group of that, which goes. Needs the claim.

@@ -1,7 +1,10 @@
 package sync
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"io/fs"
 	"iter"
 	"path"
 	"slices"
@@ -16,21 +19,27 @@ import (
 // time. It is made while no dataset lock is held, so that under the locks only what moved since is left to do. rsync never
 // writes into it: what has arrived is linked in at last. No undo needs it, and without it the files are linked anew.
 
-// spareFrom is from how many files that stay on it is worth the requests that it takes.
-const spareFrom = 1000
+// From how many files that stay on it is worth the requests that it takes, a dozen. Over a slow line they take longer.
+const spareFrom, spareFromFar = 1000, 10_000
+
+// worthSpare reports whether a side has so many files.
+func (p *Pair) worthSpare(s side, files int) bool {
+	from := spareFrom
+	if s.Far() {
+		from = spareFromFar
+	}
+	return files >= cmp.Or(p.spareFrom, from)
+}
 
 // prepare brings the spare to what stays of live, as the plan that was made without locks has it. Where none can be had
 // the files are linked under the locks.
 // It returns a later listing of live, if one was made.
 func (st *stage) prepare(ctx context.Context) (later *snapshot, err error) {
 	p := st.plan
-	if st.inPlace || !p.dst.survey.Exists || len(p.kept()) < st.spareFrom {
+	if st.inPlace || !p.dst.survey.Exists || !st.worthSpare(st.dst, len(p.kept())) {
 		return nil, nil
 	}
-	dir, err := st.dst.Spare(ctx, st.key)
-	if err != nil {
-		return nil, err
-	}
+	dir := statePath(st.dst, "spare", st.key)
 	if later, err = st.mendBefore(ctx, dir); err != nil {
 		st.dst.Remove(ctx, dir) // where that fails it is in nobody's way
 		return later, ctx.Err()
@@ -43,11 +52,15 @@ func (st *stage) prepare(ctx context.Context) (later *snapshot, err error) {
 // live is listed right before and right after that: what kept size and time in between has the digest that it had.
 func (st *stage) mendBefore(ctx context.Context, dir string) (later *snapshot, err error) {
 	var found verify.Manifest
-	if err := st.dst.Names(ctx, dir, func(e verify.Entry) { found = append(found, e) }); err != nil {
+	err = st.dst.Names(ctx, dir, func(e verify.Entry) { found = append(found, e) })
+	if errors.Is(err, fs.ErrNotExist) {
+		err = st.dst.Spare(ctx, st.key)
+	}
+	if err != nil {
 		return nil, err
 	}
 	drop, link := lacks(parted(verify.InOrder(found)), st.plan)
-	if len(link) < st.spareFrom { // under the locks: then no change time moves before live is listed again
+	if !st.worthSpare(st.dst, len(link)) { // under the locks: then no change time moves before live is listed again
 		st.unlinked = link
 		return nil, st.mend(ctx, dir, drop, nil)
 	}

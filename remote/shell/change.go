@@ -122,10 +122,9 @@ func (s *Session) carry(ctx context.Context, verb, old, live, file string) error
 	return s.do(ctx, request{verb: verb, args: []string{old, live, "./" + file}}, what, nil)
 }
 
-// Spare is the directory of the spare tree of a dataset, which is made if it is not there. Needs the claim.
-func (s *Session) Spare(ctx context.Context, key string) (string, error) {
-	dir := path.Join(s.root, remote.StateDir, "spare", key)
-	return dir, s.do(ctx, request{verb: "spare", args: []string{s.root, key}}, "make "+remote.Escape(dir), nil)
+// Spare makes the directory of the spare tree of a dataset. Needs the claim.
+func (s *Session) Spare(ctx context.Context, key string) error {
+	return s.do(ctx, request{verb: "spare", args: []string{s.root, key}}, "make the spare of "+remote.Escape(key), nil)
 }
 
 // Drop removes names below a directory of ours, with all that is below them.

@@ -13,16 +13,15 @@ import (
 	"github.com/dnadesign-maintainers/usr/remote"
 )
 
-func (s *Side) Spare(ctx context.Context, key string) (string, error) {
-	dir := filepath.Join(s.state, "spare", key)
+func (s *Side) Spare(ctx context.Context, key string) error {
 	err := errors.Join(ctx.Err(), s.needClaim(key))
 	if err == nil {
 		err = s.makeState("spare", key)
 	}
 	if err != nil {
-		return "", fmt.Errorf("cannot make %s: %w", dir, err)
+		return fmt.Errorf("cannot make %s: %w", filepath.Join(s.state, "spare", key), err)
 	}
-	return dir, nil
+	return nil
 }
 
 func (s *Side) Drop(ctx context.Context, dir string, paths []string) error {
