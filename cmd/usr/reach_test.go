@@ -72,7 +72,7 @@ func TestNoisyHost(t *testing.T) {
 	_, stderr := b.run(codeUnreachable, "diff", "densegen/x", "cluster")
 	wants(t, stderr, `usr: error: cannot talk to cluster: its login shell prints "Welcome to\x1b[1m SCC\x0a"`, "usr: hint: make the start-up files")
 	stdout, _ := b.run(codeUnreachable, "doctor", "cluster")
-	wants(t, stdout, `fail   login shell     bash prints on stdout: "Welcome to\x1b[1m SCC\x0a" -> print nothing from ~/.bashrc`, "cluster: not ready")
+	wants(t, stdout, `bash prints on stdout: "Welcome to\x1b[1m SCC\x0a" -> print nothing from ~/.bashrc`, "cluster: not ready", " 1 fail")
 }
 
 func TestMissingTools(t *testing.T) {
@@ -82,7 +82,7 @@ func TestMissingTools(t *testing.T) {
 	_, stderr := b.run(codeUnreachable, "pull", "densegen/x", "cluster", "-y")
 	wants(t, stderr, "cannot use flock on", "usr: hint: install flock (package util-linux)")
 	stdout, _ := b.run(codeUnreachable, "remotes", "doctor", "--remote", "cluster")
-	wants(t, stdout, "util-linux", "cluster: not ready, 22 checks, 0 warn, 2 fail")
+	wants(t, stdout, "util-linux", "cluster: not ready, ", " 2 fail")
 	must(t, os.WriteFile(b.path("local", "registry.yaml"), nil, 0o600))
 
 	b, _ = farBench(t, remotetest.Options{Env: pathWith(t, nil, "rsync")})
