@@ -115,6 +115,7 @@ func systemError(text string) error {
 	}{
 		{"No space left on device", syscall.ENOSPC},
 		{"Disk quota exceeded", syscall.EDQUOT},
+		{"Disc quota exceeded", syscall.EDQUOT},
 		{"Permission denied", fs.ErrPermission},
 		{"Operation not permitted", fs.ErrPermission},
 		{"File exists", fs.ErrExist},

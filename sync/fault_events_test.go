@@ -168,8 +168,8 @@ func startWriters(r *rig, names ...string) (stop func() []written) {
 func everySwitch(t *testing.T, f func(t *testing.T, r *rig)) {
 	t.Parallel()
 	for _, way := range []string{"exchange", "in place"} {
-		for _, over := range []string{"local pull", "local push", "ssh push", "python push", "bare push", "busybox push"} {
-			if strings.Contains("python push, bare push, busybox push", over) && !slices.Contains([]string{"TestFaultLateLines", "TestFaultShapes"}, t.Name()) && !longFaults() {
+		for _, over := range []string{"local pull", "local push", "ssh push", "python push", "bare push", "busybox push", "bsd push"} {
+			if strings.Contains("python push, bare push, busybox push, bsd push", over) && !slices.Contains([]string{"TestFaultLateLines", "TestFaultShapes"}, t.Name()) && !longFaults() {
 				continue
 			}
 			t.Run(way+" "+over, func(t *testing.T) {
@@ -188,6 +188,10 @@ func everySwitch(t *testing.T, f func(t *testing.T, r *rig)) {
 				case over == "busybox push":
 					bin := filepath.Join(t.TempDir(), "bin")
 					r.must(remotetest.BusyBox(bin, "rsync", "flock"))
+					r.overSSH(remotetest.Options{Env: map[string]string{"PATH": bin}})
+				case over == "bsd push":
+					bin := filepath.Join(t.TempDir(), "bin")
+					r.must(remotetest.BSD(bin))
 					r.overSSH(remotetest.Options{Env: map[string]string{"PATH": bin}})
 				case over == "ssh push":
 					r.overSSH(remotetest.Options{})

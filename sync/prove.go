@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/verify"
@@ -118,6 +119,9 @@ func (t *proven) prove(ctx context.Context, listed verify.Manifest) (dirs verify
 	if err := t.walk(ctx, listed, found.look); err != nil {
 		return nil, err
 	}
+	if err := found.readAgain(ctx); err != nil {
+		return nil, err
+	}
 	if err := found.verdict(); err != nil {
 		return nil, err
 	}
@@ -147,7 +151,8 @@ type proof struct {
 	t            *proven
 	seen         []bool // of the new tree, by index
 	dirs         verify.Manifest
-	wrong, moved []string // moved are live's own files, which somebody wrote to without the lock
+	wrong, moved []string        // moved are live's own files, which somebody wrote to without the lock
+	marked       verify.Manifest // incoming files of which only the change time moved since they were read
 }
 
 func (c *proof) look(f verify.Entry) {
@@ -164,12 +169,38 @@ func (c *proof) look(f verify.Entry) {
 	switch {
 	case found && (incoming || !c.t.inPlace) && f.Kind == verify.File && untouched(&f, &c.t.files[i]) && (!incoming || spared || f.Ctime == c.t.files[i].Ctime):
 		c.t.files[i].Ctime = f.Ctime
+	case found && incoming && f.Kind == verify.File && untouched(&f, &c.t.files[i]):
+		c.marked = append(c.marked, f)
+	case !found && appleDouble(f.Path):
 	case found && !incoming && f.Ino == c.t.files[i].Ino && p.how.light(f.Path): // a program is at work on it, as it may be
 	case !incoming && !c.t.inPlace && p.dst.files.Find(f.Path) != nil:
 		c.moved = append(c.moved, f.Path)
 	default:
 		c.wrong = append(c.wrong, f.Path)
 	}
+}
+
+// appleDouble: macOS keeps extended attributes in such files, where a file system has none.
+func appleDouble(p string) bool { return strings.HasPrefix(path.Base(p), "._") }
+
+// readAgain reads what somebody has marked, such as a scanner of viruses or a backup: a change time may move without content.
+func (c *proof) readAgain(ctx context.Context) error {
+	if len(c.marked) == 0 {
+		return nil
+	}
+	want := make([]*verify.Entry, len(c.marked))
+	slices.SortFunc(c.marked, verify.ComparePaths)
+	for i := range c.marked {
+		want[i] = &c.marked[i]
+	}
+	return c.t.dst.Hash(ctx, c.t.tree, c.t.plan.how.algorithm, want, func(path string, d verify.Digest, err error) {
+		i, _ := c.t.files.Index(path)
+		if have := &c.t.files[i]; err != nil || !have.Digest.Known() || d != have.Digest {
+			c.wrong = append(c.wrong, path)
+			return
+		}
+		c.t.files[i].Ctime = c.marked.Find(path).Ctime
+	})
 }
 
 func (c *proof) verdict() error {

@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/dnadesign-maintainers/usr/remote"
@@ -50,7 +49,13 @@ func TestRemoteSide(t *testing.T) {
 // TestSingleFile does on both kinds of side what FILE mode does.
 func TestSingleFile(t *testing.T) {
 	far, _ := connectSide(t, t.TempDir(), remotetest.Options{})
-	for _, s := range []side{local.New("local", t.TempDir(), nil), far} {
+	bin, bsd := filepath.Join(t.TempDir(), "bin"), t.TempDir()
+	if err := errors.Join(remotetest.BusyBox(bin, "rsync", "flock"), remotetest.HidePath(bsd, "perl", "python3"), remotetest.Shim(bsd, "mv", remotetest.OldMove())); err != nil {
+		t.Fatal(err)
+	}
+	busy, _ := connectSide(t, t.TempDir(), remotetest.Options{Env: map[string]string{"PATH": bin}})
+	old, _ := connectSide(t, t.TempDir(), remotetest.Options{Env: map[string]string{"PATH": bsd}})
+	for _, s := range []side{local.New("local", t.TempDir(), nil), far, busy, old} {
 		file := filepath.Join(t.TempDir(), "a b", "it's.parquet")
 		f := s
 		if _, err := f.Stat(t.Context(), file); !errors.Is(err, fs.ErrNotExist) {
@@ -84,31 +89,30 @@ func TestSingleFile(t *testing.T) {
 		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: the stage is left: %v", s.Name(), err)
 		}
+		err = s.Release(t.Context())
+		if err == nil {
+			dir, err = f.StageFile(t.Context(), file, 0)
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, "it's.parquet"), []byte("newer"), 0o644)
+		}
+		if err == nil {
+			err = f.PromoteFile(t.Context(), dir, filepath.Base(file), file)
+		}
+		if text, _ := os.ReadFile(file); err != nil || string(text) != "newer" {
+			t.Errorf("%s: over a file that is there: %q, %v", s.Name(), text, err)
+		}
+		if err := s.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		if err := f.DropFile(t.Context(), filepath.Dir(file)); err == nil {
 			t.Errorf("%s: dropped what is no stage", s.Name())
 		}
 	}
 }
 
-// bsdStat is BSD's stat, as far as its formats are used, on this host's. sed's dollar keeps newlines in names.
-const bsdStat = `use strict;
-die "stat: illegal option\n" unless $ARGV[0] eq "-f";
-shift; my $format = shift; shift if @ARGV and $ARGV[0] eq "--";
-my $bad = 0;
-for my $name (@ARGV) {
-	my @s = lstat $name;
-	unless (@s) { warn "stat: $name: $!\n"; $bad = 1; next }
-	chomp(my $times = do { open my $p, "-|", "REAL", "-c", "%.9Y %.9Z", "--", $name; <$p> });
-	my ($m, $c) = split / /, $times;
-	my %v = (d => $s[0], i => $s[1], p => sprintf("%o", $s[2]), g => $s[5], z => $s[7], m => int $m, Fm => $m, Fc => $c,
-		Mp => sprintf("%o", $s[2] >> 9 & 7), Lp => sprintf("%03o", $s[2] & 0777), N => $name);
-	(my $line = $format) =~ s/%(Fm|Fc|Mp|Lp|[dipgzmN])/$v{$1}/g;
-	print "$line\n";
-}
-exit $bad;
-`
-
-// TestBSDSide is a remote without GNU's find, stat, cp and mv.
+// TestBSDSide is a remote without GNU's find, stat, cp, ln and mv. That it is no Linux is left out, for there no two directories
+// are exchanged.
 func TestBSDSide(t *testing.T) {
 	t.Parallel()
 	bin := t.TempDir()
@@ -118,17 +122,10 @@ func TestBSDSide(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	must(remotetest.HidePath(bin, "b3sum", "sha256sum", "openssl"))
-	must(os.WriteFile(filepath.Join(bin, "stat.pl"), []byte(strings.ReplaceAll(bsdStat, "REAL", remotetest.Real("stat"))), 0o644))
-	must(remotetest.Shim(bin, "stat", remotetest.Real("perl")+" "+filepath.Join(bin, "stat.pl")+` "$@"`))
-	must(remotetest.Shim(bin, "sync", "[ $# = 0 ]"))
-	for program, unknown := range map[string][]string{
-		"find":  {"-printf", "-ignore_readdir_race"},
-		"cp":    {"--help", "--parents", "-t", "-lP"},
-		"mv":    {"--help", "-T", "-fT", "-nT", "-n", "--exchange"},
-		"chmod": {"--reference"},
-	} {
-		must(remotetest.Shim(bin, program, remotetest.Refuse(remotetest.Real(program), unknown...)))
+	must(remotetest.BSD(bin))
+	for _, name := range []string{"uname", "flock"} {
+		must(os.RemoveAll(filepath.Join(bin, name)))
+		must(os.Symlink(remotetest.Real(name), filepath.Join(bin, name)))
 	}
 	root := t.TempDir()
 	s, _ := connectSide(t, root, remotetest.Options{Env: map[string]string{"PATH": bin}})

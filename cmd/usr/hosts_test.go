@@ -109,6 +109,8 @@ func TestOddHosts(t *testing.T) {
 		"no b3sum, no openssl": func(t *testing.T) remotetest.Options {
 			return remotetest.Options{Env: pathWith(t, nil, "b3sum", "openssl")}
 		},
+		"sh is mksh": func(t *testing.T) remotetest.Options { return shellIs(t, "mksh") },
+		"sh is ksh":  func(t *testing.T) remotetest.Options { return shellIs(t, "ksh") },
 		"nothing that exchanges": func(t *testing.T) remotetest.Options {
 			return remotetest.Options{Env: pathWith(t, nil, "perl", "python3", "exch", "shasum")}
 		},
@@ -131,6 +133,13 @@ func TestOddHosts(t *testing.T) {
 			nothingRuns(t, s)
 		})
 	}
+}
+
+// shellIs is a host whose sh is another shell.
+func shellIs(t *testing.T, name string) remotetest.Options {
+	env := pathWith(t, nil, "sh")
+	must(t, os.Symlink(remotetest.Real(name), filepath.Join(env["PATH"], "sh")))
+	return remotetest.Options{Env: env}
 }
 
 // TestProfileKeys: every key about reaching the host is obeyed.

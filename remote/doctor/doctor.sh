@@ -46,7 +46,7 @@ stage_try() { # base run
   attempt link hard
   attempt rename renamed "$top"
   if exchange a b && [ "$(cat a/file)" = b ]; then put exchange "$way"; else put noexchange "$renamer"; fi
-  if have flock; then attempt lock locking; fi
+  if learn_locker; then attempt lock locking; fi
   put names "$(namings)"
 }
 # namings: which names are one there, and whether others than UTF-8 are refused.
@@ -65,10 +65,11 @@ renamed() { mvt a "$1" && mvt "$1" a && [ -f a/file ]; }
 # locking: this process has the lock, another does not get it, and gets it when it is released.
 locking() {
   obtain 9 lockfile 0 || fail "${err:-it is held by nobody and yet not free}"
-  if flock -n lockfile true 9>&-; then fail 'two processes hold the same lock'; fi
+  if another; then fail 'two processes hold the same lock'; fi
   exec 9>&-
-  flock -n lockfile true || fail 'a released lock stays held'
+  another || fail 'a released lock stays held'
 }
+another() ( exec 9>&- 6>>lockfile; take_flock 6 0 )
 
 # stage_rsync: the real options, from a directory into another, where half of a file has arrived before.
 stage_rsync() { # scratch rsync argument...

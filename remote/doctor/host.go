@@ -226,8 +226,10 @@ func (h *hostDoctor) judgeRsync(program string, r records) {
 
 func (h *hostDoctor) flock(ctx context.Context) error {
 	f, err := h.session.Facts(ctx)
-	if err == nil && !f.Flock {
+	if err == nil && f.Flock == "" {
 		h.add(Fail, "flock", "flock(1) is not on PATH", install("install flock: package util-linux", "; every pull and push locks with it", "util-linux", "util-linux", "flock"))
+	} else if err == nil && f.Flock == "perl" {
+		h.ok("flock", "flock(1) is not there; perl locks in its place")
 	} else if err == nil {
 		h.ok("flock", "flock(1) is there")
 	}

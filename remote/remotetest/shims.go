@@ -97,6 +97,20 @@ esac
 ` + Refuse(real, "--info", "-s", "--append-verify", "--outbuf", "--no-inc-recursive", "--protect-args", "--modify-window")
 }
 
+// FileFlags is the script of an rsync with the patch fileflags.diff, as Homebrew and MacPorts build it: what it itemizes has
+// a twelfth character, for BSD's file flags. It is for the side that prints.
+func FileFlags(real string) string {
+	return fmt.Sprintf(`case " $* " in *" --server "*|*" --version "*) exec %[1]s "$@";; esac
+exec 4>&1
+code=$( { { %[1]s "$@" 3>&-; echo $? >&3; } | perl -pe '
+  BEGIN { $| = 1; $/ = \1 }
+  # a byte at a time, for rsync prints records of progress without an end of line
+  $line .= $_; $line = "" if /[\r\n]/;
+  if ($line =~ /^[A-Z2-7]{26} [<>ch.][fdLDS].{8}(.)\|$/) { $_ = ($1 eq "+" || $1 eq " " ? $1 : ".") . "|" }
+' >&4; } 3>&1 )
+exit "$code"`, shellQuote(real))
+}
+
 // Unverified is the script of an rsync that cannot go on with the interrupted files that it is given in a partial
 // directory, which is somewhere in stage: an absolute one, as receivers 3.4.0 to 3.4.3 (rsync's issue 715), or with any set,
 // whichever. Where it has failed it adds a line to log.
@@ -208,3 +222,53 @@ func BusyBox(dir string, with ...string) error {
 	}
 	return nil
 }
+
+// BSD fills dir with links to every program on PATH, and with FreeBSD's in the place of GNU's, as far as they differ in what a
+// remote shell uses. Its find has a -printf, which knows no %P; flock(1), b3sum, openssl and sha256sum are not there.
+func BSD(dir string) error {
+	if err := HidePath(dir, "flock", "b3sum", "openssl", "sha256sum"); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "stat.pl"), []byte(strings.ReplaceAll(bsdStat, "REAL", Real("stat"))), 0o644); err != nil {
+		return err
+	}
+	for name, script := range map[string]string{
+		"stat":  shellQuote(Real("perl")) + " " + shellQuote(filepath.Join(dir, "stat.pl")) + ` "$@"`,
+		"sync":  "[ $# = 0 ]",
+		"uname": shellQuote(Real("uname")) + ` "$@" | sed s/Linux/FreeBSD/`,
+		"find":  `case "$*" in *%P*) echo "find: -printf: unknown directive" >&2; exit 1 ;; esac` + "\n" + Refuse(Real("find"), "-ignore_readdir_race"),
+		"cp":    Refuse(Real("cp"), "--help", "--parents", "-t", "-lP"),
+		"mv":    OldMove(),
+		"ln":    `[ "$1" != -P ] || { echo "ln: illegal option -- P" >&2; exit 1; }` + "\nexec " + shellQuote(Real("ln")) + ` "$@"`,
+		"chmod": Refuse(Real("chmod"), "--reference"),
+		"touch": `case "$*" in *@*) echo "touch: out of range or illegal time specification" >&2; exit 1 ;; esac` + "\nexec " + shellQuote(Real("touch")) + ` "$@"`,
+	} {
+		if err := Shim(dir, name, script); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// OldMove is the script of an mv that knows neither --help nor a target that is no directory, as macOS has it.
+func OldMove() string {
+	return Refuse(Real("mv"), "--help", "-T", "-fT", "-nT", "-n", "--no-copy", "--exchange")
+}
+
+// bsdStat is BSD's stat, as far as its formats are used, on this host's. Without a name it tells of its standard input.
+const bsdStat = `use strict;
+die "stat: illegal option\n" unless $ARGV[0] eq "-f";
+shift; my $format = shift; shift if @ARGV and $ARGV[0] eq "--";
+my $bad = 0;
+for my $name (@ARGV ? @ARGV : "/dev/stdin") {
+	my @s = @ARGV ? lstat $name : stat STDIN;
+	unless (@s) { warn "stat: $name: $!\n"; $bad = 1; next }
+	chomp(my $times = do { open my $p, "-|", "REAL", "-c", "%.9Y %.9Z", "--", $name; <$p> });
+	my ($m, $c) = split / /, $times;
+	my %v = (d => $s[0], i => $s[1], p => sprintf("%o", $s[2]), g => $s[5], z => $s[7], m => int $m, Fm => $m, Fc => $c,
+		Mp => sprintf("%o", $s[2] >> 9 & 7), Lp => sprintf("%03o", $s[2] & 0777), N => $name);
+	(my $line = $format) =~ s/%(Fm|Fc|Mp|Lp|[dipgzmN])/$v{$1}/g;
+	print "$line\n";
+}
+exit $bad;
+`

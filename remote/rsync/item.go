@@ -7,7 +7,7 @@ import (
 
 // Item is one line of rsync's itemized output.
 type Item struct {
-	Flags string // the 11 characters of rsync's %i, or "*deleting"
+	Flags string // the 11 characters of rsync's %i, which Homebrew's and MacPorts' have more of, or "*deleting"
 	Path  string // relative, as it is on disk, without a trailing slash
 	Dir   bool   // it is a directory
 	Size  int64  // bytes of the file; 0 for a deletion
@@ -16,12 +16,12 @@ type Item struct {
 
 const (
 	deleting  = "*deleting"
-	flagWidth = 11 // of %i: YXcstpoguax
+	flagWidth = 11 // of %i at least: YXcstpoguax
 )
 
 // moved reports whether the bytes of a regular file were sent.
 func (it Item) moved() bool {
-	return len(it.Flags) == flagWidth && (it.Flags[0] == '<' || it.Flags[0] == '>') && it.Flags[1] == 'f'
+	return len(it.Flags) >= flagWidth && (it.Flags[0] == '<' || it.Flags[0] == '>') && it.Flags[1] == 'f'
 }
 
 // outFormat is the --out-format that parseItem reads. %b makes rsync print a line after its file, not before.
@@ -82,8 +82,8 @@ func itemized(line, nonce string) string {
 }
 
 func validFlags(s string) bool {
-	return s == deleting+"  " ||
-		len(s) == flagWidth && strings.IndexByte("<>ch.", s[0]) >= 0 && strings.IndexByte("fdLDS", s[1]) >= 0
+	return strings.TrimRight(s, " ") == deleting ||
+		len(s) >= flagWidth && strings.IndexByte("<>ch.", s[0]) >= 0 && strings.IndexByte("fdLDS", s[1]) >= 0
 }
 
 // unescapeName undoes rsync's \#ooo for bytes that output in the C locale cannot hold. It loses nothing: rsync writes a

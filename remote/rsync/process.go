@@ -40,7 +40,7 @@ type process struct {
 
 // run returns an *Error, or nil.
 func (p *process) run(ctx context.Context, out *output) error {
-	program, err := exec.LookPath("rsync")
+	program, err := find(packaged[runtime.GOOS])
 	if err != nil {
 		return &Error{what: p.what, Code: 127, err: err}
 	}

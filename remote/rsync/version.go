@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 )
@@ -57,9 +59,26 @@ func firstLine(s string) string {
 	return s[:min(len(s), keptBytes)]
 }
 
-// LocalVersion asks the rsync on the PATH. Without one the error is an *Error and exec.ErrNotFound.
-func LocalVersion(ctx context.Context) (Version, error) {
+// packaged is where the package managers of macOS put rsync. launchd and cron leave them out of the PATH.
+var packaged = map[string][]string{"darwin": {"/opt/homebrew/bin", "/usr/local/bin", "/opt/local/bin"}}
+
+// find looks for rsync on the PATH, and in further directories where there is none or only the system's own.
+func find(further []string) (string, error) {
 	program, err := exec.LookPath("rsync")
+	if err == nil && program != "/usr/bin/rsync" {
+		return program, nil
+	}
+	for _, dir := range further {
+		if found, err := exec.LookPath(filepath.Join(dir, "rsync")); err == nil {
+			return found, nil
+		}
+	}
+	return program, err
+}
+
+// LocalVersion asks the rsync of this host. Without one the error is an *Error and exec.ErrNotFound.
+func LocalVersion(ctx context.Context) (Version, error) {
+	program, err := find(packaged[runtime.GOOS])
 	if err != nil {
 		return Version{}, &Error{what: "run rsync", Code: 127, err: err}
 	}

@@ -23,7 +23,8 @@ else
   case $1 in %d) f=%d;; %i) f=%i;; %Y) f=%Fm;; *) f='%Mp%Lp %g';; esac
   shift; stat -f "$f" -- "$@"; }
 fi
-if find / -prune -printf x >/dev/null 2>&1; then lister='find'; else lister='stat'; fi
+# FreeBSD's find has a -printf that knows neither %P nor fractions.
+case $(find / -prune -printf '%T@%P' 2>/dev/null) in *.*) lister='find';; *) lister='stat';; esac
 
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 put() { printf '%s=%s\0' "$1" "$2"; }
@@ -104,20 +105,41 @@ disarm() { [ -z "$dog" ] || { kill -s "$stop" "$dog"; wait "$dog"; dog=; } 2>/de
 
 # -- locks, in the main shell ---------------------------------------------------------------------------------
 
-flock_waits=
+# locker: flock(1), or where systems come without it perl, which cannot wait.
+locker=
+learn_locker() {
+  if have flock; then
+    locker=flock
+    if flock --help 2>&1 | grep -q -e -w; then locker='flock -w'; fi
+  else
+    case $(uname -s) in Linux) return 1;; esac
+    have perl || return 1
+    locker=perl
+  fi
+}
+take_flock() { # descriptor seconds; it is passed by name, for some shells keep theirs to themselves
+  case $locker$2 in
+  perl*) eval "perl -e 'exit 0 if flock STDIN, 6; exit 1 if \$!{EWOULDBLOCK}; print STDERR \$!; exit 2' <&$1";;
+  'flock -w'[1-9]*) eval "flock -w $2 $1 $1>&$1";;
+  *) eval "flock -n $1 $1>&$1";;
+  esac
+}
+# leads: whether a path leads to what a descriptor has. On BSD's /dev/fd no file is the same as another.
+leads() { # path descriptor
+  [ ! -L "$1" ] || return 1
+  case $stat in
+  'stat -f'*) [ "$(eval "stat -f %d:%i <&$2")" = "$(stat -f %d:%i -- "$1")" ];;
+  *) [ ! -e "/dev/fd/$2" ] || [ "$1" -ef "/dev/fd/$2" ];;
+  esac
+}
 obtain() { # descriptor, path, seconds: status 0 held, 40 busy, 41 cannot be locked, 42 no flock
-  have flock || { err='flock is not there'; return 42; }
+  [ -n "$locker" ] || learn_locker || { err='flock is not there'; return 42; }
   plainfile "$2" || { err=$( (planted "$2") 2>&1 ); return 43; }
   if err=$( ( : >>"$2" ) 2>&1 ); then eval "exec $1>>\"\$2\""
   elif ( : <"$2" ) 2>/dev/null; then eval "exec $1<\"\$2\""
   else return 41; fi
-  how=-n
-  if [ "$3" != 0 ]; then
-    [ -n "$flock_waits" ] || { flock --help 2>&1 | grep -q -e -w && flock_waits=1 || flock_waits=0; }
-    [ $flock_waits = 0 ] || how="-w $3"
-  fi
-  err=$(flock $how "$1" 2>&1); got=$?
-  if [ $got = 0 ] && [ ! -L "$2" ] && { [ ! -e "/dev/fd/$1" ] || [ "$2" -ef "/dev/fd/$1" ]; }; then err=; return 0; fi
+  err=$(take_flock "$1" "$3" 2>&1); got=$?
+  if [ $got = 0 ] && leads "$2" "$1"; then err=; return 0; fi
   eval "exec $1>&-"
   case $got in 0|1) err=; return 40;; esac
   case $err in *'Bad file'*|*'not permitted'*|*'not supported'*|*'No locks'*) return 41;; esac
@@ -150,7 +172,7 @@ main_unlock() { exec 5>&- 9>&-; lock=; }
 main_release() { exec 8>&-; claim=; }
 main_locked() {
   [ -n "$lock" ] || { err='the lock is not held'; return 1; }
-  [ ! -e /dev/fd/9 ] || [ "$lock" -ef /dev/fd/9 ] || { err="$lock was replaced"; return 1; }
+  leads "$lock" 9 || { err="$lock was replaced"; return 1; }
 }
 do_holder() { # path
   set +f

@@ -224,8 +224,12 @@ do_flush() { # dir; names below it, or none for all of the file system
   if [ -z "$payload" ]; then said=$(sync -f -- . 2>&1) || hardened
   else said=$(names | xargs -0 -n 1000 sync -- 2>&1) || hardened; fi
 }
-erase() { # like rm -rf, also through directories without write permission
-  rm -rf -- "$@" 2>/dev/null || { find "$@" -type d -exec chmod u+rwx {} \; 2>/dev/null || :; rm -rf -- "$@"; }
+erase() { # like rm -rf, also through directories without write permission, and files that Finder has locked
+  rm -rf -- "$@" 2>/dev/null || {
+    ! have chflags || chflags -R nouchg "$@" 2>/dev/null || :
+    find "$@" -type d -exec chmod u+rwx {} \; 2>/dev/null || :
+    rm -rf -- "$@"
+  }
 }
 # droprun: the directory of a run here, but for what is not ours. A tree is renamed before it goes, so that no generation
 # is part of itself.
@@ -321,7 +325,8 @@ renames() { # {x|r|l from to}...
       }' "$exchange_nr" "$exchange_at" "$@";;
   *) $renamer -c 'import ctypes, os, sys
 nr, at = map(int, sys.argv[1:3]); libc = ctypes.CDLL(None, use_errno=True)
-calls = dict(x=lambda a, b: libc.syscall(nr, at, a, at, b, 2) if nr else -1, r=libc.rename, l=lambda a, b: libc.rename(a, b) * 0)
+swap = libc.renameatx_np if nr == 488 else lambda *rest: libc.syscall(nr, *rest)
+calls = dict(x=lambda a, b: swap(at, a, at, b, 2) if nr else -1, r=libc.rename, l=lambda a, b: libc.rename(a, b) * 0)
 for how, a, b in zip(*[iter(sys.argv[3:])] * 3): calls[how](os.fsencode(a), os.fsencode(b)) == 0 or sys.exit("%s: %s" % (b, os.strerror(ctypes.get_errno())))' \
     "$exchange_nr" "$exchange_at" "$@";;
   esac

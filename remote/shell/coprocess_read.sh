@@ -6,7 +6,7 @@ do_hello() {
   set -- $uname
   put system "$1"; put host "$2"; put machine "$3"
   put lister $lister; put watchdog "$patience"
-  if have flock; then put flock 1; fi
+  if learn_locker; then put flock "${locker%% *}"; fi
   for tool in b3sum openssl sha256sum shasum; do if have $tool; then put hash $tool; fi; done
 }
 # above: $near is the nearest directory on the way to a path that is there, $rest what is missing below it; 1 if something

@@ -82,7 +82,7 @@ type Facts struct {
 	Host, System, Machine string        // as uname -n, -s, -m
 	Lister                string        // "find" (GNU) or "stat" (BSD)
 	Hash                  []string      // hash tools that are there: b3sum, openssl, sha256sum, shasum
-	Flock                 bool          // flock(1) is there
+	Flock                 string        // what locks: flock(1), or perl in its place; "" for nothing
 	Watchdog              time.Duration // how long a lock survives a dead network
 }
 
@@ -367,7 +367,7 @@ func parseFacts(text string) Facts {
 		case "lister":
 			f.Lister = value
 		case "flock":
-			f.Flock = true
+			f.Flock = value
 		case "hash":
 			f.Hash = append(f.Hash, remote.Escape(value))
 		case "watchdog":

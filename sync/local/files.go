@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/dnadesign-maintainers/usr/verify"
 )
 
 func stat(path string) (unix.Stat_t, error) {
@@ -95,13 +97,50 @@ func syncDirs(dirs ...string) error {
 	return nil
 }
 
-// removeTree is os.RemoveAll that gets by directories without write permission.
+// flushTree makes durable what lies below a directory, where no file system can be asked to: write has the data of each file
+// reach the drive, and a directory that is flushed has the drive write it.
+func flushTree(dir string, write func(*os.File) error) error {
+	var failed error
+	err := verify.Walk(dir, func(e verify.Entry) {
+		if e.Kind != verify.File || failed != nil {
+			return
+		}
+		f, err := os.OpenFile(filepath.Join(dir, e.Path), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+		if err == nil {
+			err = write(f)
+			f.Close()
+		}
+		failed = IgnoreMissing(err)
+	})
+	return errors.Join(err, failed, syncDirs(dir))
+}
+
+// renameFree renames onto a name that must be free, where no call does both: a file by a second name, which fails where
+// something is there. os.Rename refuses to replace a directory.
+func renameFree(from, to string) error {
+	if fi, err := os.Lstat(from); err != nil || fi.IsDir() {
+		return errors.Join(err, os.Rename(from, to))
+	}
+	err := os.Link(from, to)
+	if err == nil {
+		return os.Remove(from)
+	}
+	if _, is := os.Lstat(to); !errors.Is(is, fs.ErrNotExist) {
+		return err
+	}
+	return os.Rename(from, to) // nor are there second names
+}
+
+// removeTree is os.RemoveAll that gets by directories without write permission, and by files that Finder has locked.
 func removeTree(dir string) error {
 	err := os.RemoveAll(dir)
 	if !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
 	filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type()&fs.ModeSymlink == 0 {
+			unlockFile(path)
+		}
 		if err == nil && d.IsDir() { // called before the directory is read
 			os.Chmod(path, 0o700)
 		}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -11,11 +12,11 @@ import (
 // exchange swaps two directories in one step.
 func exchange(a, b string) error { return renamex(a, b, unix.RENAME_SWAP) }
 
-// renameNew renames onto a name that must be free; os.Rename has the check, though not in one step.
+// renameNew renames onto a name that must be free. exFAT, SMB and NFS cannot do that in one step.
 func renameNew(from, to string) error {
 	err := renamex(from, to, unix.RENAME_EXCL)
 	if notSupported(err) {
-		return os.Rename(from, to)
+		return renameFree(from, to)
 	}
 	return err
 }
@@ -27,13 +28,32 @@ func renamex(from, to string, flags uint32) error {
 	return nil
 }
 
-// flushFS: sync(2) only schedules; the F_FULLFSYNC behind File.Sync waits for the drive.
+// flushFS: sync(2) only schedules. Where a volume cannot be asked to wait each file is written, and the drive is asked once.
 func flushFS(dir string) error {
-	if err := unix.Sync(); err != nil {
+	err := syncVolume(dir)
+	if notSupported(err) || err == unix.ENOTTY {
+		return flushTree(dir, func(f *os.File) error { return unix.Fsync(int(f.Fd())) })
+	}
+	return err
+}
+
+// syncVolume is fsctl(2) with FSIOC_SYNC_VOLUME, to wait for the data and for the drive (sys/fsctl.h).
+func syncVolume(dir string) error {
+	const request, full, wait = 0x80044101, 1, 2
+	path, err := unix.BytePtrFromString(dir)
+	if err != nil {
 		return err
 	}
-	return syncDirs(dir)
+	flags := uint32(full | wait)
+	_, _, no := unix.Syscall6(unix.SYS_FSCTL, uintptr(unsafe.Pointer(path)), request, uintptr(unsafe.Pointer(&flags)), 0, 0, 0)
+	if no != 0 {
+		return no
+	}
+	return nil
 }
+
+// unlockFile clears the flags that Finder sets, which keep even an owner from removing a file.
+func unlockFile(path string) { _ = unix.Chflags(path, 0) }
 
 func fsClock() int64 { return time.Now().UnixNano() }
 

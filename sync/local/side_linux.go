@@ -18,11 +18,11 @@ func exchange(a, b string) error {
 	return renameat2(a, b, unix.RENAME_EXCHANGE)
 }
 
-// renameNew renames onto a name that must be free; os.Rename has the check, though not in one step.
+// renameNew renames onto a name that must be free.
 func renameNew(from, to string) error {
 	err := renameat2(from, to, unix.RENAME_NOREPLACE)
 	if notSupported(err) {
-		return os.Rename(from, to)
+		return renameFree(from, to)
 	}
 	return err
 }
@@ -40,8 +40,15 @@ func flushFS(dir string) error {
 		return err
 	}
 	defer f.Close()
-	return unix.Syncfs(int(f.Fd()))
+	err = unix.Syncfs(int(f.Fd()))
+	if notSupported(err) {
+		return flushTree(dir, (*os.File).Sync)
+	}
+	return err
 }
+
+// unlockFile: only root sets and clears what chattr(1) shows, and knows why.
+func unlockFile(string) {}
 
 // fsClock is the clock that file systems stamp with: nothing that changes from here on gets an earlier stamp.
 func fsClock() int64 {
