@@ -110,15 +110,15 @@ func (st *stage) reuse(ctx context.Context, items []*item) error {
 // refetch has the source bring what was to be a copy and turned out to be something else: what was copied from has
 // changed since it was read, or went.
 func (st *stage) refetch(ctx context.Context, p *plan, copied []*item) error {
-	wrong := st.lacking(p, copied)
-	for _, it := range wrong {
+	var again []*item // not the plan's own, which others read meanwhile
+	for _, it := range st.lacking(p, copied) {
 		st.spoiled = append(st.spoiled, it.Path)
+		again = append(again, &item{Entry: it.Entry, origin: fetch})
 	}
-	if len(wrong) == 0 {
+	if len(again) == 0 {
 		return nil
 	}
-	st.distrust(p)
-	return st.bring(ctx, p, wrong)
+	return st.bring(ctx, p, again)
 }
 
 // distrust has a plan fetch what could not be copied.

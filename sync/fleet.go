@@ -132,13 +132,17 @@ func (f *fleet) crew(ctx context.Context, n int) (hand func(context.Context, tas
 // needed, and gives the others back.
 func (f *fleet) work(ctx context.Context, work <-chan task) {
 	var w *Pair
+	defer func() {
+		if w != nil {
+			w.remote.Close()
+		}
+	}()
 	for t := range work {
 		if !f.goesOn(ctx) {
 			continue
 		}
 		if w == nil {
 			w = f.beside()
-			defer func() { w.remote.Close() }()
 		}
 		r, err := w.carryOut(ctx, f.Fleet, t)
 		if !noSession(err) {

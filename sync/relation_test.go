@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dnadesign-maintainers/usr/remote"
 	"github.com/dnadesign-maintainers/usr/sync/history"
 	"github.com/dnadesign-maintainers/usr/sync/local"
 	"github.com/dnadesign-maintainers/usr/verify"
@@ -17,7 +18,7 @@ func treeOf(t *testing.T, words string) *snapshot {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &snapshot{side: local.New("there", "/there", nil)}
+	s := &snapshot{side: local.New("there", "/there", nil), survey: &remote.Survey{}}
 	for _, word := range strings.Fields(words) {
 		path, content, _ := strings.Cut(word, "=")
 		e := verify.Entry{Path: path, Class: classes.Class(path), Size: int64(len(content))}

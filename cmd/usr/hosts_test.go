@@ -68,6 +68,12 @@ func (b *bench) loop() {
 // nothingRuns: the command is over on the server as well, and no ssh of it is left here.
 func nothingRuns(t *testing.T, s *remotetest.Server) {
 	t.Helper()
+	nothingRunsAfter(t, s, 3*time.Second)
+}
+
+// nothingRunsAfter gives what runs on the server so long to end.
+func nothingRunsAfter(t *testing.T, s *remotetest.Server, patience time.Duration) {
+	t.Helper()
 	for _, file := range globbed(t, "/proc/[0-9]*/cmdline") {
 		text, _ := os.ReadFile(file)
 		kept := strings.Contains(string(text), "[mux]") // as its own title says
@@ -76,8 +82,12 @@ func nothingRuns(t *testing.T, s *remotetest.Server) {
 		}
 	}
 	for begin := time.Now(); len(s.Commands()) > 0; time.Sleep(20 * time.Millisecond) {
-		if time.Since(begin) > 3*time.Second {
-			t.Fatalf("%d processes are left on the server", len(s.Commands()))
+		if time.Since(begin) > patience {
+			for _, pid := range s.Commands() {
+				text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+				t.Errorf("left on the server: %q", text)
+			}
+			return
 		}
 	}
 }

@@ -39,7 +39,8 @@ func messages(t *testing.T) map[string]string {
 	found := map[string]string{}
 	for _, dir := range []string{".", "../../sync", "../../remote", "../../remote/rsync", "../../profiles", "../../verify"} {
 		files := token.NewFileSet()
-		packages, err := parser.ParseDir(files, dir, nil, 0) //nolint:staticcheck // build tags do not matter here
+		//lint:ignore SA1019 build tags do not matter here
+		packages, err := parser.ParseDir(files, dir, nil, 0)
 		must(t, err)
 		for _, p := range packages {
 			for name, f := range p.Files {

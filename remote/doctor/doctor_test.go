@@ -211,8 +211,8 @@ func TestDoctorFinds(t *testing.T) {
 			last:   lastRows,
 		},
 		{
-			name: "tools that tell whole seconds", options: replaced("find", func(real string) string {
-				return `for a do shift; set -- "$@" "$(printf %s "$a" | sed 's/%\([TC]\)@/%\1s/g')"; done` + "\nexec " + real + ` "$@"`
+			name: "files with whole seconds", options: replaced("find", func(real string) string {
+				return `for a do shift; set -- "$@" "$(printf %s "$a" | sed 's/%\([TC]\)@/%\1s.0000000000/g')"; done` + "\nexec " + real + ` "$@"`
 			}),
 			remote: map[string]string{"time stamps": `ok   time stamps: files show whole seconds: .*`},
 			last:   lastRows,

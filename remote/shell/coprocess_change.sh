@@ -10,7 +10,7 @@ makestate() { # root name...
   shift
   if ! step .usr-sync; then
     attributes=$(about '%a %g' .) || exit 1
-    mkdir -m 700 -- ./.usr-sync || exit 1
+    mkdir -m 700 -- ./.usr-sync || [ -d ./.usr-sync ] || exit 1 # another transaction is as good
     step .usr-sync || exit 1
     mode=0${attributes%% *} gid=${attributes##* }
     [ $((mode & 020)) = 0 ] || like "$(printf %o $((02700 | (mode & 070))))" "$gid" .

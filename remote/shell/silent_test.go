@@ -59,6 +59,7 @@ func TestSilentHost(t *testing.T) {
 			out, err := c.Run(background, "echo $$")
 			check(t, err)
 			pid, err := strconv.Atoi(strings.TrimSpace(string(out)))
+			check(t, err)
 			check(t, syscall.Kill(pid, syscall.SIGSTOP))
 			t.Cleanup(func() { syscall.Kill(pid, syscall.SIGKILL) })
 			begin := time.Now()
