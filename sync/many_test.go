@@ -5,6 +5,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	stdsync "sync"
 	"testing"
 
 	"github.com/dnadesign-maintainers/usr/remote/remotetest"
@@ -31,8 +32,11 @@ func TestPushOfManyListsThere(t *testing.T) {
 	r.profile.Streams = 2
 	r.write(r.src(), 1)
 	r.writeMany(r.src(), 2*many)
+	var mu stdsync.Mutex
 	var lists []string
 	r.observe = func(e sync.Event) {
+		mu.Lock()
+		defer mu.Unlock()
 		if ran, ok := e.(sync.Ran); ok {
 			for _, arg := range ran.Argv {
 				if list, ok := strings.CutPrefix(arg, "--files-from="); ok {
