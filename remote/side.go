@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -54,6 +55,9 @@ type Staged struct {
 	Exchange bool         // as a whole, in one step; else entry by entry, in place
 	Names    verify.Names // how names are taken there; in an empty root that shows only now
 }
+
+// ErrNoLink: a file cannot have a second name, because of whose it is or of where it is.
+var ErrNoLink = errors.New("a file there can have no second name")
 
 // Change is what becomes of a file of live, or of a directory.
 type Change struct {

@@ -136,7 +136,7 @@ func (c *command) clearStages(ctx context.Context, dst *snapshot) error {
 		return nil
 	}
 	_, err := c.whileFree(ctx, dst.side, func() error { return dst.side.Remove(ctx, statePath(dst.side, "stage", c.key)) })
-	return err
+	return c.passOver(err)
 }
 
 // settleDead finishes or takes back the promotion that a dead run left, and reports whether there was one. Needs the
@@ -153,6 +153,7 @@ func (c *command) settleDead(ctx context.Context, s side) (found bool, err error
 	c.warn("%s: an earlier run (%s) was stopped while it switched trees: %s", s.Name(), r.Run, what)
 	if err = c.store.settleRun(c.id, r.Run, r.Forward); err == nil {
 		_, err = c.prune(ctx, s, keep, nil)
+		err = c.passOver(err)
 	}
 	return true, err
 }

@@ -29,8 +29,9 @@ type job struct {
 	Force      bool
 	Sync       bool // likewise
 	NoExchange bool
-	Keep       int // generations; 0: as by default
-	SpareFrom  int // likewise
+	Keep       int  // generations; 0: as by default
+	SpareFrom  int  // likewise
+	Once       bool // a lost line is not dialled again
 	Timeout    time.Duration
 	DieAt      int // dies when it is told of the step event of this number, counted from 1; 0: never
 }
@@ -69,8 +70,13 @@ func work(text string) int {
 			tell("began %s", e.Step)
 		case sync.StepEnded:
 			tell("ended %s", e.Step)
+		case sync.Warned:
+			fmt.Fprintln(os.Stderr, "warning:", e.Text)
 		}
 	}}
+	if j.Once {
+		o.RetryPauses = []time.Duration{}
+	}
 	ctx := context.Background()
 	profile := &j.Profile
 	if j.Undo && j.Direction == sync.Pull { // the local side's own
@@ -101,6 +107,7 @@ func work(text string) int {
 		return 1
 	}
 	fmt.Println(r.State)
+	fmt.Printf("copied %d files, %d bytes\n", r.Copied.Files, r.Copied.Bytes)
 	return 0
 }
 

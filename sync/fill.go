@@ -81,7 +81,7 @@ func (st *stage) restore(ctx context.Context, items []*item, dirs []string) erro
 		}
 	}
 	for tree, of := range trees {
-		if err := st.dst.Link(ctx, tree, st.tree, of.links); err != nil {
+		if err := st.dst.Link(ctx, tree, st.tree, of.links, true); err != nil {
 			return err
 		}
 		if err := st.dst.Copy(ctx, tree, st.tree, of.copies); err != nil {

@@ -20,12 +20,14 @@ type late struct {
 	changed []string // other files under old names, where the transfer kept what was there
 	clashes []string // changes to files that the transfer replaced, or in place
 	grew    bool     // the log that the transfer replaced has got more lines, which follow in live
+	copied  Copied   // what was replaced in place and could have no second name
 }
 
 // carryIn looks once more at the old tree: a writer that takes no lock may have changed it after it was listed. What
 // does not conflict with the transfer is carried into live; the rest stays in the generation. Both are reported, but
 // for lock files and the like.
-func (c *command) carryIn(ctx context.Context, t *proven) {
+func (c *command) carryIn(ctx context.Context, done *promoted) {
+	t := done.tree
 	p := t.plan
 	if !p.dst.survey.Exists {
 		return
@@ -38,6 +40,7 @@ func (c *command) carryIn(ctx context.Context, t *proven) {
 		c.warn("cannot look for late changes in %s: %v", run, err)
 		return
 	}
+	done.report.Copied.join(l.copied)
 	if l.grew {
 		c.warn("%s: %s got lines during the switch; they follow in the new one", dst.Name(), list([]string{eventsPath}))
 	}
@@ -86,6 +89,9 @@ func (t *proven) lateChanges(ctx context.Context, run string) (l late, err error
 		}
 		o.Path = file
 		was, it := p.dst.files.Find(o.Path), p.find(o.Path)
+		if t.inPlace && it != nil && was != nil && o.Ino != was.Ino {
+			l.copied.add(o.Size)
+		}
 		switch {
 		case o.Kind != verify.File || carried[o.Path]:
 		case o.Path == eventsPath && !p.how.modes.Force && (was == nil || o.Size > was.Size):

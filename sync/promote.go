@@ -29,7 +29,7 @@ func (c *command) promote(ctx context.Context, d deed, claim *claim, l *locks, t
 	if err != nil {
 		return nil, err
 	}
-	r.Print, r.Reused = prints(t), t.reused()
+	r.Print, r.Reused, r.Copied = prints(t), t.reused(), t.unlinked
 	if err := c.hashUnique(ctx, t.plan, t.files); err != nil {
 		return nil, err
 	}

@@ -32,7 +32,7 @@ func (st *stage) complete(ctx context.Context, p *plan, listed, durable verify.M
 		listed = nil
 	}
 	var copies []string
-	if !st.inPlace {
+	if !st.inPlace && p.dst.survey.Exists {
 		err = st.o.Observe.step(StepLink, func() error {
 			copies, err = st.keep(ctx, p)
 			return err
@@ -55,26 +55,101 @@ func (st *stage) complete(ctx context.Context, p *plan, listed, durable verify.M
 }
 
 // keep links what stays from live, unless the spare has it. Of the files that writers change in place the generation gets copies, so that live
-// keeps the inode, and with it every writer that has the file open.
+// keeps the inode, and with it every writer that has the file open. Where a file can have no second name, because it is
+// somebody else's, all stay in live, and the switch is in place. Where this user may not write everywhere the new tree gets
+// the copies instead.
 func (st *stage) keep(ctx context.Context, p *plan) (copies []string, err error) {
-	live := p.dst.survey.Live
-	if st.spare == "" {
-		err = crossDevice(p, st.dst.Link(ctx, live, st.tree, p.kept()))
-	} else {
-		err = crossDevice(p, st.takeSpare(ctx, p))
+	live, links := p.dst.survey.Live, p.kept()
+	for i := range p.items {
+		if p.items[i].origin == keep && p.items[i].Class.InPlace() {
+			copies = append(copies, p.items[i].Path)
+		}
+	}
+	writable, err := st.dst.Writable(ctx, live)
+	if err != nil {
+		return nil, err
+	}
+	to := statePath(st.dst, "stage", st.key, st.run, "copies")
+	if !writable {
+		links = slices.DeleteFunc(links, func(path string) bool { it := p.find(path); return it != nil && it.Class.InPlace() })
+		to, st.spare = st.tree, ""
+	}
+	carry := st.carries(ctx, p)
+	if err = carry; err == nil && st.spare != "" {
+		err = st.takeSpare(ctx, p)
+	} else if err == nil {
+		err = st.dst.Link(ctx, live, st.tree, links, false)
+	}
+	switch none := errors.Is(err, remote.ErrNoLink); {
+	case none && writable:
+		st.inPlace, st.spare = true, ""
+		return nil, nil
+	case none && carry == nil: // a copy of a lock is none
+		err = st.dst.Link(ctx, live, st.tree, links, true)
 	}
 	if err == nil {
-		for i := range p.items {
-			if p.items[i].origin == keep && p.items[i].Class.InPlace() {
-				copies = append(copies, p.items[i].Path)
-			}
-		}
-		err = st.dst.Copy(ctx, live, statePath(st.dst, "stage", st.key, st.run, "copies"), copies)
+		err = st.dst.Copy(ctx, live, to, copies)
+	}
+	if err == nil && !writable {
+		copies, err = nil, st.acceptCopies(ctx, p)
 	}
 	if errors.Is(err, fs.ErrNotExist) { // removed without the lock since it was listed
 		return nil, &movedError{paths: []string{err.Error()}}
 	}
-	return copies, err
+	return copies, crossDevice(p, err)
+}
+
+// carries tries whether what the switch carries can have a second name.
+func (st *stage) carries(ctx context.Context, p *plan) error {
+	paths := slices.DeleteFunc(p.carried(), func(path string) bool { return path == ".events.lock" })
+	if len(paths) == 0 {
+		return nil
+	}
+	scratch := statePath(st.dst, "stage", st.key, st.run, "try")
+	err := st.dst.Link(ctx, p.dst.survey.Live, scratch, paths, false)
+	if errors.Is(err, fs.ErrNotExist) { // they come and go
+		err = nil
+	}
+	return errors.Join(err, st.dst.Remove(ctx, scratch))
+}
+
+// acceptCopies proves the copies of files that stay, and takes them for what they are copies of.
+func (st *stage) acceptCopies(ctx context.Context, p *plan) error {
+	found, err := listTree(ctx, st.dst, st.tree)
+	if err != nil {
+		return err
+	}
+	snap := &snapshot{side: st.dst, survey: &remote.Survey{Live: st.tree}}
+	snap.sort(found, st.classes)
+	levels := p.how.modes.levels()
+	var copies verify.Manifest
+	for _, e := range snap.files {
+		it, was := p.find(e.Path), p.dst.files.Find(e.Path)
+		if it != nil && it.origin == keep && was != nil && (was.Ino != e.Ino || was.Dev != e.Dev) {
+			copies = append(copies, e)
+		}
+	}
+	var unread []*verify.Entry
+	for i := range copies {
+		st.unlinked.add(copies[i].Size)
+		if p.dst.files.Find(copies[i].Path).Digest.Known() && levels[copies[i].Class] == verify.Content {
+			unread = append(unread, &copies[i])
+		}
+	}
+	if err := st.hash(ctx, snap, unread, p.how.algorithm); err != nil {
+		return err
+	}
+	var moved []string
+	for i := range copies {
+		if levels.Compare(p.dst.files.Find(copies[i].Path), &copies[i]) == verify.Different {
+			moved = append(moved, copies[i].Path)
+		}
+	}
+	if len(moved) > 0 {
+		return &movedError{paths: moved}
+	}
+	st.add(copies, p.dst.files)
+	return nil
 }
 
 // dropStale removes staged files that the plan no longer wants, and reports whether there were any.
@@ -101,10 +176,11 @@ func (st *stage) expected(p *plan) verify.Manifest {
 	}
 	all := make(verify.Manifest, 0, len(p.items))
 	for i := range p.items {
-		if it := &p.items[i]; it.origin == keep {
-			all = append(all, *it.Entry)
-		} else if have := st.files.Find(it.Path); have != nil {
+		it := &p.items[i]
+		if have := st.files.Find(it.Path); have != nil {
 			all = append(all, *have)
+		} else if it.origin == keep {
+			all = append(all, *it.Entry)
 		}
 	}
 	return all

@@ -3,6 +3,7 @@ package sync
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"slices"
 	"time"
@@ -32,7 +33,7 @@ func (c *command) record(ctx context.Context, claim *claim, l *locks, done *prom
 func (c *command) settle(ctx context.Context, claim *claim, done *promoted) (gone bool, err error) {
 	t := done.tree
 	err = c.o.Observe.step(StepRecord, func() error {
-		c.carryIn(ctx, t)
+		c.carryIn(ctx, done)
 		return c.store.settleRun(c.id, t.run, true)
 	})
 	if err != nil {
@@ -40,17 +41,23 @@ func (c *command) settle(ctx context.Context, claim *claim, done *promoted) (gon
 	}
 	err = c.o.Observe.step(StepSettle, func() error {
 		if t.plan.spent != "" {
-			if err := claim.dst.Remove(ctx, statePath(claim.dst, "generations", c.key, t.plan.spent)); err != nil {
-				return err
-			}
+			err = claim.dst.Remove(ctx, statePath(claim.dst, "generations", c.key, t.plan.spent))
 		}
-		if gone, err = c.prune(ctx, claim.dst, c.keepAtLeast(t.plan), t.files); err != nil {
-			return err
-		}
-		return claim.dst.Remove(ctx, statePath(claim.dst, "stage", c.key))
+		var perr error
+		gone, perr = c.prune(ctx, claim.dst, c.keepAtLeast(t.plan), t.files)
+		return c.passOver(errors.Join(err, perr, claim.dst.Remove(ctx, statePath(claim.dst, "stage", c.key))))
 	})
 	dead := slices.ContainsFunc(t.plan.dst.survey.Stages, func(run string) bool { return run != t.run })
 	return gone || dead || t.plan.spent != "", err
+}
+
+// passOver says what this user may not remove of what others left, and goes on.
+func (c *command) passOver(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		c.warn("what another user left stays for now; the next run of whoever owns it tidies up: %v", err)
+		return nil
+	}
+	return err
 }
 
 // keepAtLeast is how many generations are kept: what an undo replaces is kept in any case.

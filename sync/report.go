@@ -71,8 +71,25 @@ type Report struct {
 	Took           time.Duration
 	Generation     string   // run of the kept old tree, "" if none
 	Unique         []string // paths of the old tree whose content nothing else has
+	Copied         Copied   // what was copied at the destination where a second name was not to be had
 
 	dirs Sides[[]string] // below the dataset, of synchronized classes
+}
+
+// Copied counts files, and their bytes. Where the file system shares blocks a copy takes no room.
+type Copied struct {
+	Files int   `json:"files"`
+	Bytes int64 `json:"bytes"`
+}
+
+func (c *Copied) add(size int64) {
+	c.Files++
+	c.Bytes += size
+}
+
+func (c *Copied) join(other Copied) {
+	c.Files += other.Files
+	c.Bytes += other.Bytes
 }
 
 // all lists the changes of both halves.

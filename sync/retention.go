@@ -3,6 +3,7 @@ package sync
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -196,10 +197,9 @@ func (c *command) carryOutFates(ctx context.Context, s side, kept []remote.Gener
 			stay = append(stay, g.Run)
 		}
 	}
+	var err error
 	if len(thin) > 0 {
-		if err := s.Thin(ctx, c.key, thin...); err != nil {
-			return err
-		}
+		err = s.Thin(ctx, c.key, thin...)
 	}
-	return s.Settle(ctx, c.key, 0, stay...)
+	return errors.Join(err, s.Settle(ctx, c.key, 0, stay...))
 }

@@ -67,12 +67,16 @@ type side interface {
 	Recover(ctx context.Context, key string) (remote.Recovered, error)
 	// Stage makes S/stage/KEY/RUN/tree with the mode, group and setgid bit of live (or, where live does not
 	// exist, those that mkdir would give beside it), and tells how it is going to take live's place: by exchange only if
-	// that is asked for and two directories there can be exchanged. Needs the claim.
+	// that is asked for, two directories there can be exchanged, a second name of a file there shows the same inode, and this
+	// user may. An error says that he may not replace live at all. Needs the claim.
 	Stage(ctx context.Context, key, run, live string, exchange bool) (remote.Staged, error)
-	// Link hard-links the relative paths of from into to, making directories as needed; a directory among the
-	// paths is made. A path that is already in to is an error.
-	Link(ctx context.Context, from, to string, paths []string) error
-	// Copy is Link with copies: same mtime and mode, another inode.
+	// Link hard-links the relative paths of from into to, making directories and to itself as needed; a directory among the
+	// paths is made. A path that is already in to is an error. A file that can have no second name is copied if that is
+	// wished; else the error is remote.ErrNoLink, and none of the paths is there.
+	Link(ctx context.Context, from, to string, paths []string, orCopy bool) error
+	// Writable reports whether this user can add and replace files everywhere below a directory.
+	Writable(ctx context.Context, dir string) (bool, error)
+	// Copy is Link with copies: same mtime and mode, another inode. Blocks are shared where the file system can.
 	Copy(ctx context.Context, from, to string, paths []string) error
 	// Spare makes the directory of the spare tree of a dataset, S/spare/KEY. Needs the claim.
 	Spare(ctx context.Context, key string) error

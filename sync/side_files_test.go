@@ -36,7 +36,7 @@ var fileBehaviours = []behaviour{
 		}
 		d.must(second(d.s.Stage(d.Context(), d.key, run1, d.live, false)))
 		tree, copies := d.run(run1, "tree"), d.run(run1, "copies")
-		d.must(d.s.Link(d.Context(), d.live, tree, names))
+		d.must(d.s.Link(d.Context(), d.live, tree, names, false))
 		d.must(d.s.Copy(d.Context(), d.live, copies, names))
 		for _, n := range names {
 			d.is(copies+"/"+n, "data of "+n)
@@ -165,7 +165,7 @@ var fileBehaviours = []behaviour{
 		d.must(os.Chmod(from+"/a/b/c", 0o640))
 		stamp := time.Unix(1234567890, 123456789)
 		d.must(os.Chtimes(from+"/a/b/c", stamp, stamp))
-		d.must(d.s.Link(d.Context(), from, to, []string{"a", "a/b/c", "empty/er"}))
+		d.must(d.s.Link(d.Context(), from, to, []string{"a", "a/b/c", "empty/er"}, false))
 		d.must(d.s.Copy(d.Context(), from, copies, []string{"a/b/c", "empty/er"}))
 		d.is(copies+"/a/b/c", "c")
 		fi, err := os.Stat(copies + "/a/b/c")
@@ -176,9 +176,9 @@ var fileBehaviours = []behaviour{
 		if d.inode(from+"/a/b/c") != d.inode(to+"/a/b/c") || d.inode(to+"/empty/er") == 0 || d.inode(copies+"/empty/er") == 0 {
 			d.Error("not linked")
 		}
-		d.wantErr(d.s.Link(d.Context(), from, to, []string{"a/b/c"}), "linking over a file")
+		d.wantErr(d.s.Link(d.Context(), from, to, []string{"a/b/c"}, false), "linking over a file")
 		d.wantErr(d.s.Copy(d.Context(), from, copies, []string{"a/b/c"}), "copying over a file")
-		d.wantErr(d.s.Link(d.Context(), from, to, []string{"gone"}), "linking what is absent")
+		d.wantErr(d.s.Link(d.Context(), from, to, []string{"gone"}, false), "linking what is absent")
 		d.must(d.s.SetDirs(d.Context(), to, entries(0o2750, "a", "", "a/b")))
 		d.modeIs(to, 0o2750)
 		d.modeIs(to+"/a", 0o2750)
@@ -267,7 +267,7 @@ func BenchmarkLink(b *testing.B) {
 	s := local.New("local", from, nil)
 	for b.Loop() {
 		to := b.TempDir()
-		if err := s.Link(b.Context(), from, to, paths); err != nil {
+		if err := s.Link(b.Context(), from, to, paths, false); err != nil {
 			b.Fatal(err)
 		}
 	}

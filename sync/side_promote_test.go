@@ -64,7 +64,7 @@ func (d *bed) restage(run string, inPlace bool) {
 			copies = append(copies, p)
 		}
 	}
-	d.must(d.s.Link(d.Context(), d.live, d.run(run, "tree"), keep))
+	d.must(d.s.Link(d.Context(), d.live, d.run(run, "tree"), keep, false))
 	d.must(d.s.Copy(d.Context(), d.live, d.run(run, "copies"), copies))
 	d.must(d.s.Flush(d.Context(), d.run(run), nil))
 }

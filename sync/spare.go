@@ -61,7 +61,7 @@ func (st *stage) mendBefore(ctx context.Context, dir string) (later *snapshot, e
 	}
 	drop, link := lacks(parted(verify.InOrder(found)), st.plan)
 	if !st.worthSpare(st.dst, len(link)) { // under the locks: then no change time moves before live is listed again
-		st.unlinked = link
+		st.unspared = link
 		return nil, st.mend(ctx, dir, drop, nil)
 	}
 	before, err := st.lookAt(ctx, st.dst, st.id, st.plan.dst)
@@ -112,7 +112,7 @@ func (st *stage) mend(ctx context.Context, dir string, drop, link []string) erro
 	if len(link) == 0 {
 		return nil
 	}
-	return st.dst.Link(ctx, st.plan.dst.survey.Live, dir, link)
+	return st.dst.Link(ctx, st.plan.dst.survey.Live, dir, link, false)
 }
 
 // holding is what is in a spare: files in order of path, and directories.
@@ -212,7 +212,7 @@ func lacks(h holding, p *plan) (drop, link []string) {
 // takeSpare makes the spare the stage's tree: what moved since it was mended is mended, and what has arrived gets its name
 // there once every stamp of it was seen to stand.
 func (st *stage) takeSpare(ctx context.Context, p *plan) error {
-	drop, link := lacks(st.plan.staying(st.unlinked), p)
+	drop, link := lacks(st.plan.staying(st.unspared), p)
 	if err := st.mend(ctx, st.spare, drop, link); err != nil {
 		return err
 	}
@@ -220,7 +220,7 @@ func (st *stage) takeSpare(ctx context.Context, p *plan) error {
 	if err := st.arrivedWhole(ctx, p); err != nil {
 		return err
 	}
-	if err := st.dst.Link(ctx, st.tree, st.spare, append(entriesPaths(st.files), p.newDirs...)); err != nil {
+	if err := st.dst.Link(ctx, st.tree, st.spare, append(entriesPaths(st.files), p.newDirs...), false); err != nil {
 		return err
 	}
 	return st.dst.UseSpare(ctx, st.key, st.run)

@@ -30,8 +30,9 @@ type stage struct {
 	spoiled  []string        // paths that could not be copied from where the plan says
 	inPlace  bool            // it holds only what is incoming, and live takes that in entry by entry
 	spare    string          // the tree that is to become its own, "" for none
-	unlinked []string        // what that lacks of live, few names
+	unspared []string        // what that lacks of live, few names
 	touched  []string        // what got another name when it became that
+	unlinked Copied          // what stays and could have no second name
 }
 
 // stage makes an empty stage. What dead runs of the same dataset have received is taken over by hard link, where size
@@ -207,7 +208,7 @@ func (st *stage) adopt(ctx context.Context, p *plan, tree string, adopted map[st
 			adopted[path] = true
 		}
 	}
-	return st.dst.Link(ctx, tree, st.tree, paths)
+	return st.dst.Link(ctx, tree, st.tree, paths, true)
 }
 
 // partialDir is where rsync keeps what was interrupted, beside each file.

@@ -445,6 +445,9 @@ func (v *audit) costs(p *page) []string {
 	if v.EventsHeld > 0 {
 		costs = append(costs, "the event log for "+milliseconds(v.EventsHeld))
 	}
+	if v.Copied.Files > 0 {
+		costs = append(costs, p.count(int64(v.Copied.Files), "file")+" copied there that could not be linked ("+size(v.Copied.Bytes)+")")
+	}
 	return append(costs, seconds(v.Took)+" in all")
 }
 

@@ -40,6 +40,7 @@ type auditData struct {
 	SSHSessions   int            `json:"ssh_sessions"`
 	LockHeld      float64        `json:"lock_held_s"`
 	EventsHeld    float64        `json:"events_lock_held_s"`
+	Copied        *sync.Copied   `json:"copied,omitempty"` // at the destination, where a second name was not to be had
 	Took          float64        `json:"duration_s"`
 	Warnings      []string       `json:"warnings"`
 	*bothData                    // of a sync, a merging pull or a diff of two sides that both moved
@@ -195,10 +196,17 @@ func auditJSON(v *audit) auditData {
 		Changes: changesJSON(r), Touched: jsonPaths(r.Touched), Itemized: v.itemized,
 		Fingerprint: ends[*string]{orNull(r.Print.Local), orNull(r.Print.Remote)},
 		Generation:  orNull(r.Generation), Unique: unique, Restore: v.restore,
-		Sent: r.Sent, Received: r.Received, Reused: reusedData(r.Reused), SSHSessions: r.Executions,
+		Sent: r.Sent, Received: r.Received, Reused: reusedData(r.Reused), Copied: copiedJSON(r), SSHSessions: r.Executions,
 		LockHeld: r.LockHeld.Seconds(), EventsHeld: r.EventsHeld.Seconds(), Took: r.Took.Seconds(),
 		Warnings: orEmpty(v.warnings), earlierData: earlierJSON(v), bothData: bothJSON(r),
 	}
+}
+
+func copiedJSON(r *sync.Report) *sync.Copied {
+	if r.Copied.Files == 0 {
+		return nil
+	}
+	return &r.Copied
 }
 
 func classesByName(r *sync.Report) map[verify.Class]sync.ClassReport {

@@ -15,6 +15,7 @@ import (
 type User struct {
 	Name     string
 	UID, GID uint32
+	Groups   []uint32 // beside GID
 	Shell    string
 }
 
@@ -42,7 +43,7 @@ func (u User) CanRun() bool {
 
 // Credential is for exec.Cmd's SysProcAttr, to run a program as this user. Only root can.
 func (u User) Credential() *syscall.Credential {
-	return &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: []uint32{u.GID}}
+	return &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: append([]uint32{u.GID}, u.Groups...)}
 }
 
 // attributes keep a terminal's Ctrl-C away from the server: whoever started it stops it.

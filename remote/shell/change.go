@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"path"
 	"slices"
 	"strconv"
@@ -30,8 +31,19 @@ func (s *Session) Stage(ctx context.Context, key, run, live string, exchange boo
 
 // Link hard-links relative paths of one directory into another, making directories as needed; a directory among
 // the paths is made. A path that is there already is fs.ErrExist.
-func (s *Session) Link(ctx context.Context, from, to string, paths []string) error {
-	return s.place(ctx, "link", from, to, paths)
+// One that can have no second name is copied if that is wished; else the error is remote.ErrNoLink, and none is there.
+func (s *Session) Link(ctx context.Context, from, to string, paths []string, orCopy bool) error {
+	err := s.place(ctx, "link", from, to, paths, bit(orCopy))
+	if hasStatus(err, statusNoLink) {
+		return fmt.Errorf("%w: %w", remote.ErrNoLink, err)
+	}
+	return err
+}
+
+// Writable reports whether this user can add and replace files everywhere below a directory.
+func (s *Session) Writable(ctx context.Context, dir string) (bool, error) {
+	out, err := s.read(ctx, request{verb: "writable", args: []string{dir}}, "look at "+remote.Escape(dir))
+	return len(out) > 0, err
 }
 
 // PutNames writes a list of names, a NUL after each, into a new file of a run, and returns its path. Needs the claim.
@@ -77,8 +89,8 @@ func (s *Session) Copy(ctx context.Context, from, to string, paths []string) err
 	return s.place(ctx, "copy", from, to, paths)
 }
 
-func (s *Session) place(ctx context.Context, verb, from, to string, paths []string) error {
-	return s.batches(ctx, verb, verb+" from "+remote.Escape(from)+" to "+remote.Escape(to), []string{from, to}, paths)
+func (s *Session) place(ctx context.Context, verb, from, to string, paths []string, more ...string) error {
+	return s.batches(ctx, verb, verb+" from "+remote.Escape(from)+" to "+remote.Escape(to), append([]string{from, to}, more...), paths)
 }
 
 // batches sends a request for relative paths in pieces.

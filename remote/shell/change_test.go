@@ -133,7 +133,7 @@ func stage(t *testing.T, s *shell.Session, root, live string, inPlace bool) {
 	}
 	dir := root + "/.usr-sync/stage/k/" + run1
 	if !inPlace {
-		check(t, s.Link(background, live, dir+"/tree", []string{".events.log", "meta.md", "_derived/x/part-1.parquet"}))
+		check(t, s.Link(background, live, dir+"/tree", []string{".events.log", "meta.md", "_derived/x/part-1.parquet"}, false))
 		check(t, s.Copy(background, live, dir+"/copies", []string{".events.log", "meta.md"}))
 	}
 	write(t, dir+"/tree/records.parquet", "new records")
@@ -271,7 +271,7 @@ func TestPlaceMany(t *testing.T) {
 	}
 	check(t, os.Mkdir(filepath.Join(from, "empty"), 0o777))
 	begin := time.Now()
-	check(t, s.Link(background, from, to, append(paths, "empty")))
+	check(t, s.Link(background, from, to, append(paths, "empty"), false))
 	t.Logf("4000 links in %s", time.Since(begin))
 	if !sameFile(t, filepath.Join(from, paths[3999]), filepath.Join(to, paths[3999])) {
 		t.Error("not linked")
@@ -284,7 +284,7 @@ func TestPlaceMany(t *testing.T) {
 		t.Errorf("%d entries", n)
 	}
 	for _, bad := range []string{"../x", "/etc/passwd", "a/../../x", ""} {
-		if err := s.Link(background, from, to, []string{bad}); err == nil || strings.Contains(err.Error(), "No such file") {
+		if err := s.Link(background, from, to, []string{bad}, false); err == nil || strings.Contains(err.Error(), "No such file") {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}

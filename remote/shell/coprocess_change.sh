@@ -10,27 +10,39 @@ makestate() { # root name...
   shift
   if ! step .usr-sync; then
     attributes=$(about '%a %g' .) || exit 1
-    mkdir -m 700 -- ./.usr-sync || [ -d ./.usr-sync ] || exit 1 # another transaction is as good
-    step .usr-sync || exit 1
     mode=0${attributes%% *} gid=${attributes##* }
-    [ $((mode & 020)) = 0 ] || like "$(printf %o $((02700 | (mode & 070))))" "$gid" .
+    if [ $((mode & 020)) = 0 ]; then mode=; else mode=$(printf %o $((02700 | (mode & 070)))); fi
+    beside .usr-sync "$mode" "$gid"
   fi
   [ -e ./.gitignore ] || [ -L ./.gitignore ] || (set -C; echo '*' >./.gitignore) || exit 1
   attributes= state=.
   for name do
     if ! step "$name"; then
       [ -n "$attributes" ] || attributes=$(about '%a %g' "$state") || exit 1
-      mkdir -m 700 -- "./$name" || [ -d "./$name" ] || exit 1
-      step "$name" || exit 1
-      like ${attributes%% *} ${attributes##* } .
+      beside "$name" ${attributes%% *} ${attributes##* }
     fi
     state=$state/..
   done
 }
-# fresh: a new file of this text. What has its name goes; a link or fifo is not written to.
+# beside: a directory that is not here yet is made beside, with mode and group, renamed and entered: a death on the way leaves
+# none that others cannot use. Whoever makes it at the same time is as good.
+beside() { # name mode gid
+  made=./$1%new-$(id -u) attempts=0
+  while ! step "$1"; do
+    attempts=$((attempts + 1))
+    [ $attempts -lt 20 ] || fail "${PWD%/}/$1: it cannot be made"
+    rmdir -- "$made" 2>/dev/null || :
+    if ! mkdir -m 700 -- "$made"; then [ -d "$made" ] && continue; exit 1; fi
+    [ -z "$2" ] || like "$2" "$3" "$made" || { [ -d "$made" ] || continue; exit 1; }
+    [ -d "./$1" ] || mvt "$made" "./$1" || [ -d "./$1" ] || [ ! -d "$made" ] || exit 1
+  done
+  [ ! -d "../$made" ] || rmdir -- "../$made" 2>/dev/null || :
+}
+# fresh: a new file of this text. What has its name goes; a link or fifo is not written to. Whoever may enter the state
+# directory can read it, whatever the umask: he must be able to finish what a dead run began.
 fresh() { # file text
   [ ! -e "$1" ] && [ ! -L "$1" ] || rm -f -- "$1"
-  (set -C; printf %s "$2" >"$1")
+  (set -C; umask 027; printf %s "$2" >"$1")
 }
 fresh_names() { # file escaped
   fresh "$1" ''
@@ -40,11 +52,12 @@ do_stage() { # root key run live exchange: 1 where that is to be tried
   held "$1" "$2"
   R=$1/.usr-sync/stage/$2/$3
   if [ -e "$R" ] || [ -L "$R" ]; then fail "$R: File exists"; fi
+  locate "$4"
+  replaceable
   makestate "$1" stage "$2" "$3" copies
   enter "$R"
   mkdir -- tree
   step tree
-  locate "$4"
   attributes=$(about '%a %g' "$near/.")
   mode=0${attributes%% *} gid=${attributes##* }
   if [ -z "$there" ]; then
@@ -56,9 +69,25 @@ do_stage() { # root key run live exchange: 1 where that is to be tried
   fi
   like "${mode#0}" "$gid" .
   naming "$1"
-  [ "$5" = 0 ] || ! (can_exchange "$R") || put exchange 1
+  if [ "$5" = 1 ] && [ -n "$whole" ] && (can_exchange "$R"); then put exchange 1; fi
 }
-# can_exchange: by one process, two directories that are new. There are file systems that report success and destroy.
+# replaceable: whether what locate has found can be replaced as a whole by this user ($whole), or entry by entry. Where
+# neither is allowed it says so.
+replaceable() {
+  whole=1
+  [ "$(id -u)" != 0 ] || return 0
+  if [ ! -O "$near" ] && { [ ! -w "$near" ] || [ ! -x "$near" ]; }; then forbidden "$near" 'this user may not write to it'; fi
+  [ -n "$there" ] || return 0
+  up=${near%/*}/.
+  if [ ! -w "$up" ] || { [ -k "$up" ] && [ ! -O "$up" ] && [ ! -O "$near" ]; }; then whole=; fi
+  if [ -z "$whole" ] && [ -k "$near" ] && [ ! -O "$near" ]; then forbidden "$near" 'it is sticky, so that nobody else can replace files in it'; fi
+}
+forbidden() { # dir why
+  owner=$(ls -ld -- "$1/." | awk '{ print $3 " (" $1 ")" }')
+  fail "$1 belongs to $owner, and $2: Permission denied"
+}
+# can_exchange: by one process, two directories that are new. There are file systems that report success and destroy, and
+# such that show a file by another inode under each of its names.
 can_exchange() { # directory of a run
   [ -n "$renamer" ] || learn_renamer
   [ $renamer != mv ] || return 1
@@ -66,7 +95,8 @@ can_exchange() { # directory of a run
   mkdir -p -- try/a/in-a try/b/in-b || exit 1
   renames x try/a try/b 2>/dev/null || :
   can=1
-  [ ! -d try/a/in-b ] || [ ! -d try/b/in-a ] || can=0
+  : >try/one
+  if [ -d try/a/in-b ] && [ -d try/b/in-a ] && $hardlink -- try/one try/other 2>/dev/null && [ try/one -ef try/other ]; then can=0; fi
   erase ./try
   return $can
 }
@@ -128,8 +158,30 @@ do_names() { # root key run file more; words: a list for an rsync that runs here
   [ "$5" = 1 ] || fresh "./$4" ''
   names >>"./$4"
 }
-do_link() { sound "$2"; enter "$1"; place "$2" -lP ''; }
-do_copy() { sound "$2"; enter "$1"; place "$2" -pP ''; }
+do_link() { # from to copy: 1 where what can have no second name is to be copied
+  [ -e "$2" ] || [ -L "$2" ] || (enter "${2%/*}"; mkdir -- "./${2##*/}")
+  sound "$2"; enter "$1"
+  ! said=$( (place "$2" -lP '') 2>&1) || return 0
+  case $said in
+  *'not permitted'*|*'not supported'*|*'not implemented'*|*'Too many links'*|*'ross-device'*) ;;
+  *) fail "$said";;
+  esac
+  if [ "$3" = 1 ]; then copying; place "$2" "$copied" same; return; fi
+  (cd -- "$2" && names | xargs -0 rm -f -- 2>/dev/null) || :
+  printf '%s\n' "$said" >&2
+  exit 45
+}
+do_writable() { # dir
+  enter "$1"
+  if [ "$(id -u)" != 0 ]; then
+    [ -z "$(find . -type d -perm -1000 ! -user "$(id -u)" | head -n 1)" ] || return 0
+    find . -type d -exec sh -c 'for d do [ -O "$d" ] || { [ -w "$d" ] && [ -x "$d" ]; } || exit 1; done' sh {} + || return 0
+  fi
+  put writable 1
+}
+# copying: how cp is asked for a copy. One that shares blocks is made where it can be.
+copying() { copied=-pP; ! cp --help 2>&1 | grep -q -e --reflink || copied='-pP --reflink=auto'; }
+do_copy() { sound "$2"; enter "$1"; copying; place "$2" "$copied" ''; }
 # timed: gives a file a time of modification, YYYY-MM-DDThh:mm:ss.nnnnnnnnnZ; busybox's touch knows no fractions.
 timed='timed() {
   touch -c -m -d "$1" -- "$2" 2>/dev/null && return
@@ -183,15 +235,15 @@ do_retire() { # root key run; names
 do_copyas() { # tree; three words a file: from, to, time
   sound "$1"
   enter "$1"
-  if cp --help 2>&1 | grep -q -e --reflink; then clone=--reflink=auto; else clone=; fi
+  copying
   names | xargs -0 -n 300 sh -c "$timed"'
-    clone=$1; shift
+    how=$1; shift
     while [ $# -gt 0 ]; do
       if [ -f "$1" ] && [ -r "$1" ] && [ ! -L "$1" ]; then
-        mkdir -p -- "./${2%"${2##*/}"}" && rm -f -- "./$2" && cp -pP $clone -- "$1" "./$2" && timed "$3" "./$2" || exit 1
+        mkdir -p -- "./${2%"${2##*/}"}" && rm -f -- "./$2" && cp $how -- "$1" "./$2" && timed "$3" "./$2" || exit 1
       fi
       shift 3
-    done' sh "$clone"
+    done' sh "$copied"
 }
 # What a writer without the lock left in the old tree while the trees were switched. ln makes nothing that is there.
 do_movein() { # old live ./file
@@ -243,7 +295,7 @@ droprun() { # name
       [ -L "$d" ] || [ ! -d "$d" ] || erase "./$d" || exit 1
     done
     erase $parts
-  ) || exit $?
+  ) || { rmdir -- "./$1" 2>/dev/null || return 1; }
   rmdir -- "./$1" 2>/dev/null || :
 }
 parts='./tree ./gone ./old ./copies ./basis ./info ./info%new ./aside ./lock ./changes ./changes%new ./dirs ./dirs%new ./try
@@ -257,19 +309,21 @@ do_remove() { # root dir: the stage of a dataset, a run, or what is in one, and 
   unset IFS
   case $#$1 in 2stage|2spare|[3-9]stage|??stage|[3-9]generations|??generations) ;; *) fail 'it is nothing that usr removes';; esac
   [ $# = 2 ] || isrun "$3" || fail 'it is nothing that usr removes'
-  case " $parts " in *" ./${4-tree} "*) ;; *) fail 'it is nothing that usr removes';; esac
+  case " $(echo $parts) " in *" ./${4-tree} "*) ;; *) fail 'it is nothing that usr removes';; esac
   enter "${dir%/*}"
   case $#$1 in
   2spare) erase "./$2";;
   2*)
     step "$2"
     set +f
+    left=0
     for d in *; do
       [ ! -L "$d" ] && [ -d "$d" ] || continue
-      if isrun "$d"; then droprun "$d"; continue; fi
-      case $d in partial|partial.[0-9]|partial.[0-9][0-9]) erase "./$d";; esac
+      if isrun "$d"; then droprun "$d" || left=1; continue; fi
+      case $d in partial|partial.[0-9]|partial.[0-9][0-9]|*%new-*) erase "./$d" || left=1;; esac
     done
-    enter "$S/stage"; rmdir -- "./$2" 2>/dev/null || :;;
+    enter "$S/stage"; rmdir -- "./$2" 2>/dev/null || :
+    return $left;;
   3*) droprun "$3";;
   *) erase "./${dir##*/}";;
   esac
@@ -438,12 +492,13 @@ heal() { # key
   for base in "$G" "$S/stage/$1"; do
     [ -e "$base" ] || [ -L "$base" ] || continue
     (
+      [ -x "$base" ] || exit 0
       enter "$base"
       set +f
       for d in */tree */old; do
         if [ ! -d "$d" ] || [ -L "$d" ] || [ -L "${d%/*}" ]; then continue; fi
         for name in .usr.lock .events.lock .usr.transfer.lock; do
-          [ -L "$d/$name" ] || rm -f -- "./$d/$name"
+          [ -L "$d/$name" ] || rm -f -- "./$d/$name" 2>/dev/null || :
         done
       done
     ) || exit $?
@@ -608,7 +663,7 @@ do_settle() { # root key keep spared...: the spared runs stay, and are not count
   if [ -e "$J" ] || [ -L "$J" ]; then sound "$S/journal"; rm -f -- "$J"; harden "$S/journal"; fi
   key=$2 keep=$3
   shift 3
-  spared=" $* "
+  spared=" $* " left=0
   set +f
   if [ -e "$G" ] || [ -L "$G" ]; then
     enter "$G"
@@ -620,11 +675,12 @@ do_settle() { # root key keep spared...: the spared runs stay, and are not count
         [ $whole -gt "$keep" ] || continue
         whole=$((whole - 1))
       fi
-      droprun "$d"
+      droprun "$d" || left=1
     done
   fi
   enter "$S"
   rmdir -- "stage/$key/partial" "stage/$key" "generations/$key" 2>/dev/null || :
+  return $left
 }
 # kept: a name here is a generation's, with its whole tree or, in the other directory, what is left of it.
 kept() { isrun "$1" && [ ! -L "$1" ] && [ ! -L "$1/${2-tree}" ] && [ -d "$1/${2-tree}" ]; }
@@ -633,7 +689,9 @@ kept() { isrun "$1" && [ ! -L "$1" ] && [ ! -L "$1/${2-tree}" ] && [ -d "$1/${2-
 do_thin() { # root key run...
   held "$1" "$2"; paths "$1" "$2" -
   shift 2
-  for d do (enter "$G/$d"; thin) || exit $?; done
+  left=0
+  for d do (enter "$G/$d"; thin) || left=$?; done
+  return $left
 }
 thin() {
   if [ -L ./tree ] || [ ! -d ./tree ]; then return 0; fi
@@ -656,7 +714,7 @@ thinned() {
   planted=$(find . -type l ! -path ./.usr.lock | head -n 1)
   [ -z "$planted" ] || planted "$PWD/${planted#./}"
   names() { { cat -- ../unique ../lately 2>/dev/null || :; } | xargs -0 sh -c 'for p do printf "./%s\0" "$p"; done' sh; }
-  place ../only -lP same
+  place ../only -lP same 2>/dev/null || place ../only -pP same || return 1
   cd ..
 }
 do_keeplate() { # root key run; the names

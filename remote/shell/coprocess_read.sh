@@ -61,7 +61,7 @@ remains() { # S key
   set +f
   for d in "$1/stage/$2"/*/; do
     d=${d%/}
-    case ${d##*/} in '*'|partial*) ;; *) [ -L "$d" ] || put stage "${d##*/}";; esac
+    case ${d##*/} in '*'|partial*|*%new-*) ;; *) [ -L "$d" ] || put stage "${d##*/}";; esac
   done
   set -f
   [ ! -d "$1/stage/$2/partial" ] || [ -z "$(ls -A -- "$1/stage/$2/partial" | head -n 1)" ] || put partial 1
@@ -230,6 +230,9 @@ do_prefix() { hasher "$1"; readable "$2"; head -c "$3" -- "$2" | $large; }
 do_range() { readable "$1"; tail -c "$2" -- "$1" | head -c "$3"; }
 do_generations() { # root key
   G=$1/.usr-sync/generations/$2
+  for d in "$1/.usr-sync" "${G%/*}"; do # one that cannot be entered may hold some
+    if [ -d "$d" ] && [ ! -x "$d" ]; then fail "$d: Permission denied"; fi
+  done
   [ -e "$G" ] || [ -L "$G" ] || return 0
   enter "$G"
   set +f

@@ -232,6 +232,7 @@ const (
 	statusNoFlock    = 42
 	statusPlanted    = 43 // the words are a path, a colon, and what is there
 	statusFenced     = 44 // busy as well, by a transfer of the earlier tool
+	statusNoLink     = 45 // a file can have no second name
 )
 
 func (s *Session) refusal(a *answer, what string) error {

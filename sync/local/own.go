@@ -33,6 +33,10 @@ const ownTimeout = 30 * time.Second
 // by the next. It cannot end a state key.
 const NewSuffix = "%new"
 
+// colleagues is the mode of what a run writes down of itself: whoever may enter the state directory can read it, whatever the
+// umask. He must be able to finish what a dead run began.
+const colleagues = 0o640
+
 // rewrite replaces a file in one step, for one writer at a time.
 func rewrite(path string, mode os.FileMode, fill func(io.Writer) error) error {
 	if err := IgnoreMissing(os.Remove(path + NewSuffix)); err != nil { // nor written to: it may be a link to something else
@@ -41,6 +45,9 @@ func rewrite(path string, mode os.FileMode, fill func(io.Writer) error) error {
 	f, err := os.OpenFile(path+NewSuffix, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
+	}
+	if mode == colleagues {
+		_ = f.Chmod(mode) // where a file system knows no modes there is nothing to give
 	}
 	w := bufio.NewWriter(f)
 	err = fill(w)

@@ -328,7 +328,7 @@ func (m *mover) aside(file string) error {
 // second is a second name or, where there is none to be had, a copy.
 func (m *mover) second(from, to string) error {
 	err := link(from, to)
-	if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EMLINK) && !notSupported(err) {
+	if !unlinkable(err) {
 		return err
 	}
 	aside := filepath.Join(m.run, "aside")

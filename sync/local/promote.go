@@ -217,7 +217,7 @@ func moveFiles(from, to, live string) error {
 
 func writeDurably(file, text string) error {
 	dir := filepath.Dir(file)
-	err := rewrite(file, 0o666, func(w io.Writer) error {
+	err := rewrite(file, colleagues, func(w io.Writer) error {
 		_, err := io.WriteString(w, text)
 		return err
 	})

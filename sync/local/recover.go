@@ -203,22 +203,17 @@ func (s *Side) prune(key string, keep int, spared []string) error {
 		kept := append(whole[max(0, len(whole)-max(0, keep)):], spared...)
 		runs, err := dir.subdirs(IsRun)
 		for _, run := range runs {
-			if err == nil && !slices.Contains(kept, run) {
-				err = dir.dropRun(run)
+			if !slices.Contains(kept, run) {
+				err = errors.Join(err, dir.dropRun(run))
 			}
 		}
 		return err
 	}, "generations", key)
-	if err != nil {
-		return err
-	}
 	for _, path := range [][]string{{"stage", key, "partial"}, {"stage", key}, {"generations", key}} {
 		last := len(path) - 1
-		if err := s.inState(func(dir ownDir) error { dir.Remove(path[last]); return nil }, path[:last]...); err != nil {
-			return err
-		}
+		err = errors.Join(err, s.inState(func(dir ownDir) error { dir.Remove(path[last]); return nil }, path[:last]...))
 	}
-	return nil
+	return err
 }
 
 // generations are the names of the whole generations in d, oldest first.

@@ -21,6 +21,15 @@ func renameNew(from, to string) error {
 	return err
 }
 
+// renameNewAt is renameNew within an open directory.
+func renameNewAt(dir int, from, to string) error {
+	err := unix.RenameatxNp(dir, from, dir, to, unix.RENAME_EXCL)
+	if notSupported(err) {
+		return unix.Renameat(dir, from, dir, to)
+	}
+	return err
+}
+
 func renamex(from, to string, flags uint32) error {
 	if err := unix.RenamexNp(from, to, flags); err != nil {
 		return &os.LinkError{Op: "renamex_np", Old: from, New: to, Err: err}

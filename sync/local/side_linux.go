@@ -27,6 +27,15 @@ func renameNew(from, to string) error {
 	return err
 }
 
+// renameNewAt is renameNew within an open directory.
+func renameNewAt(dir int, from, to string) error {
+	err := unix.Renameat2(dir, from, dir, to, unix.RENAME_NOREPLACE)
+	if notSupported(err) {
+		return unix.Renameat(dir, from, dir, to)
+	}
+	return err
+}
+
 func renameat2(from, to string, flags uint) error {
 	if err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, flags); err != nil {
 		return &os.LinkError{Op: "renameat2", Old: from, New: to, Err: err}

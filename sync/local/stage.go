@@ -7,8 +7,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,10 +22,16 @@ import (
 func (s *Side) Stage(ctx context.Context, key, run, live string, exchange bool) (way remote.Staged, err error) {
 	err = errors.Join(ctx.Err(), s.needClaim(key), checkName(run))
 	if err == nil {
+		way.Exchange, err = replaceable(live)
+	}
+	if err == nil {
 		err = s.stage(key, run, live)
 		way.Names = naming(s.root)
 	}
-	if err == nil && exchange {
+	if err == nil {
+		way.Exchange = way.Exchange && exchange
+	}
+	if err == nil && way.Exchange {
 		way.Exchange, err = canExchange(filepath.Join(s.runPath(key, run), "try"))
 	}
 	if err != nil {
@@ -32,8 +40,43 @@ func (s *Side) Stage(ctx context.Context, key, run, live string, exchange bool) 
 	return way, nil
 }
 
-// canExchange exchanges two directories in a new one, which goes again, and looks what came of it: there are file systems
-// that report success and destroy.
+// replaceable reports whether live can be replaced as a whole by this user, or only entry by entry. Where neither is allowed
+// it says so.
+func replaceable(live string) (whole bool, err error) {
+	near := existing(live)
+	st, err := stat(near)
+	if err != nil || os.Geteuid() == 0 {
+		return true, err
+	}
+	mine := func(st unix.Stat_t) bool { return int(st.Uid) == os.Geteuid() }
+	if unix.Access(near, unix.W_OK|unix.X_OK) != nil && !mine(st) {
+		return false, forbidden(near, st, "this user may not write to it")
+	}
+	if near != live {
+		return true, nil
+	}
+	parent := filepath.Dir(live)
+	up, err := stat(parent)
+	if err != nil {
+		return false, err
+	}
+	whole = unix.Access(parent, unix.W_OK|unix.X_OK) == nil && (up.Mode&unix.S_ISVTX == 0 || mine(up) || mine(st))
+	if !whole && st.Mode&unix.S_ISVTX != 0 && !mine(st) {
+		return false, forbidden(near, st, "it is sticky, so that nobody else can replace files in it")
+	}
+	return whole, nil
+}
+
+func forbidden(dir string, st unix.Stat_t, why string) error {
+	owner := strconv.Itoa(int(st.Uid))
+	if u, err := user.LookupId(owner); err == nil {
+		owner = u.Username
+	}
+	return fmt.Errorf("%s belongs to %s (mode %04o), and %s: %w", dir, owner, st.Mode&0o7777, why, fs.ErrPermission)
+}
+
+// canExchange tries in a new directory, which goes again, and looks what came of it: there are file systems that report the
+// success of an exchange and destroy, and such that show a file by another inode under each of its names.
 func canExchange(dir string) (bool, error) {
 	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
 	if err := errors.Join(os.MkdirAll(filepath.Join(a, "in-a"), 0o700), os.MkdirAll(filepath.Join(b, "in-b"), 0o700)); err != nil {
@@ -44,6 +87,14 @@ func canExchange(dir string) (bool, error) {
 		_, err := os.Lstat(path)
 		can = can && err == nil
 	}
+	one, other := filepath.Join(dir, "one"), filepath.Join(dir, "other")
+	if err := os.WriteFile(one, nil, 0o600); err != nil {
+		return false, err
+	}
+	can = can && link(one, other) == nil
+	a1, err1 := inodeOf(one)
+	a2, err2 := inodeOf(other)
+	can = can && err1 == nil && err2 == nil && a1 == a2
 	return can, os.RemoveAll(dir)
 }
 
@@ -96,16 +147,64 @@ func treeMode(made ownDir, live string) (mode, gid uint32, err error) {
 	return uint32(st.Mode)&0o777 | setgid, gid, nil
 }
 
-func (s *Side) Link(ctx context.Context, from, to string, paths []string) error {
-	p := newPlacer(from, to, link)
-	err := s.sound(from, to)
+func (s *Side) Link(ctx context.Context, from, to string, paths []string, orCopy bool) error {
+	var made []string
+	p := newPlacer(from, to, func(src, dst string) error {
+		err := link(src, dst)
+		if st, serr := lstat(src); unlinkable(err) && serr == nil && !isDir(st) {
+			if orCopy {
+				return copyFile(src, dst)
+			}
+			return fmt.Errorf("%w: %w", remote.ErrNoLink, err)
+		}
+		if err == nil {
+			made = append(made, dst)
+		}
+		return err
+	})
+	err := s.sound(from, filepath.Dir(to))
+	if err == nil {
+		err = ignoreExisting(os.Mkdir(to, 0o777))
+	}
+	if err == nil {
+		err = s.sound(to)
+	}
 	if err == nil {
 		err = p.placeAll(ctx, paths)
+	}
+	if errors.Is(err, remote.ErrNoLink) {
+		for _, file := range made {
+			err = errors.Join(err, os.Remove(file))
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("cannot link from %s to %s: %w", from, to, err)
 	}
 	return nil
+}
+
+// unlinkable: no second name is to be had, of this file or by this user or at all.
+func unlinkable(err error) bool {
+	return errors.Is(err, unix.EPERM) || errors.Is(err, unix.EMLINK) || errors.Is(err, unix.EXDEV) || notSupported(err)
+}
+
+func (s *Side) Writable(ctx context.Context, dir string) (bool, error) {
+	if os.Geteuid() == 0 {
+		return true, nil
+	}
+	can := true
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err = errors.Join(err, ctx.Err()); err != nil || !d.IsDir() {
+			return err
+		}
+		st, err := stat(path)
+		if err == nil && int(st.Uid) != os.Geteuid() && (st.Mode&unix.S_ISVTX != 0 || unix.Access(path, unix.W_OK|unix.X_OK) != nil) {
+			can = false
+			return fs.SkipAll
+		}
+		return err
+	})
+	return can, err
 }
 
 func (s *Side) Copy(ctx context.Context, from, to string, paths []string) error {

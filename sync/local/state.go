@@ -254,19 +254,41 @@ func ignoreExisting(err error) error {
 	return err
 }
 
-// make opens a directory of d. If it is not there it is made, and given what it is to have.
-func (d ownDir) make(name string, give func(ownDir) error) (ownDir, error) {
-	made := d.Mkdir(name, 0o700)
-	if made != nil && !errors.Is(made, fs.ErrExist) {
-		return ownDir{}, &fs.PathError{Op: "mkdir", Path: filepath.Join(d.path, name), Err: reason(made)}
-	}
-	sub, err := d.enter(name)
-	if err == nil && made == nil {
-		if err = give(sub); err != nil {
-			sub.Close()
+// make opens a directory of d. If it is not there it is made beside, given what it is to have, and renamed: a death on the way
+// leaves none that others cannot use. Whoever makes it at the same time is as good.
+func (d ownDir) make(name string, give func(ownDir) error) (sub ownDir, err error) {
+	beside := fmt.Sprintf("%s%s-%d", name, NewSuffix, os.Geteuid()) // one's own can always be removed
+	for range 20 {
+		if sub, err = d.enter(name); !errors.Is(err, fs.ErrNotExist) {
+			return sub, err
+		}
+		err = d.makeBeside(beside, name, give)
+		if err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrNotExist) {
+			break
 		}
 	}
-	return sub, err
+	if err == nil {
+		return d.enter(name)
+	}
+	return ownDir{}, &fs.PathError{Op: "mkdir", Path: filepath.Join(d.path, name), Err: reason(err)}
+}
+
+func (d ownDir) makeBeside(beside, name string, give func(ownDir) error) error {
+	d.Remove(beside)
+	if err := d.Mkdir(beside, 0o700); err != nil {
+		return err
+	}
+	sub, err := d.enter(beside)
+	if err == nil {
+		err = errors.Join(give(sub), sub.Close())
+	}
+	if err == nil {
+		err = d.with(func(fd int) error { return renameNewAt(fd, beside, name) })
+	}
+	if err != nil {
+		d.Remove(beside)
+	}
+	return err
 }
 
 // stat and give are what stat and giveDir are for a path.
@@ -364,6 +386,9 @@ func (d ownDir) open(name string) {
 // generation is ever a part of itself.
 func (d ownDir) dropRun(run string) error {
 	dir, err := d.enter(run)
+	if errors.Is(err, fs.ErrPermission) && d.Remove(run) == nil { // died before it gave it away
+		return nil
+	}
 	if err != nil {
 		return IgnoreMissing(err)
 	}
@@ -376,11 +401,9 @@ func (d ownDir) dropRun(run string) error {
 		return err
 	}
 	for _, part := range append(late, runParts...) {
-		if err := dir.erase(part); err != nil {
-			return err
-		}
+		err = errors.Join(err, dir.erase(part))
 	}
-	return d.dropEmpty(run)
+	return errors.Join(err, d.dropEmpty(run))
 }
 
 // dropEmpty removes a directory of d unless somebody has something in it.
@@ -399,15 +422,14 @@ func (d ownDir) dropStage(key string) error {
 		return IgnoreMissing(err)
 	}
 	defer dir.Close()
-	names, err := dir.subdirs(func(name string) bool { return IsRun(name) || partialName.MatchString(name) })
+	names, err := dir.subdirs(func(name string) bool {
+		return IsRun(name) || partialName.MatchString(name) || strings.Contains(name, NewSuffix)
+	})
 	for _, name := range names {
-		if err != nil {
-			return err
-		}
 		if IsRun(name) {
-			err = dir.dropRun(name)
+			err = errors.Join(err, dir.dropRun(name))
 		} else {
-			err = dir.erase(name)
+			err = errors.Join(err, dir.erase(name))
 		}
 	}
 	if err != nil {

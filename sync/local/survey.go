@@ -124,8 +124,17 @@ func countLines(file string) (int64, error) {
 	}
 }
 
-// surveyState refuses at once what is not ours among the places that a transfer goes to.
+// surveyState refuses at once what is not ours among the places that a transfer goes to. Who may not look there only reads
+// the dataset.
 func (s *Side) surveyState(v *remote.Survey, key string) error {
+	err := s.readState(v, key)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
+	return err
+}
+
+func (s *Side) readState(v *remote.Survey, key string) error {
 	err := s.inState(func(dir ownDir) error {
 		for _, name := range []string{key, key + ".lock"} {
 			fi, err := dir.Lstat(name)
@@ -141,7 +150,9 @@ func (s *Side) surveyState(v *remote.Survey, key string) error {
 	}, "journal")
 	if err == nil {
 		err = s.inState(func(dir ownDir) (err error) {
-			v.Stages, err = dir.subdirs(func(name string) bool { return !strings.HasPrefix(name, "partial") })
+			v.Stages, err = dir.subdirs(func(name string) bool {
+				return !strings.HasPrefix(name, "partial") && !strings.Contains(name, NewSuffix)
+			})
 			return err
 		}, "stage", key)
 	}

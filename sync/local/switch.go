@@ -242,17 +242,17 @@ func (d ownDir) healTree(run, name string) error {
 		locks = append(locks, remote.LockFile)
 	}
 	for _, lock := range locks {
-		if err := IgnoreMissing(tree.Remove(lock)); err != nil {
+		if err := IgnoreMissing(tree.Remove(lock)); err != nil && !errors.Is(err, fs.ErrPermission) {
 			return err
 		}
 	}
 	return nil
 }
 
-// ignoreUnsound passes over what is not there, or not ours.
+// ignoreUnsound passes over what is not there, not ours, or another user's alone.
 func ignoreUnsound(err error) error {
 	var planted *remote.PlantedError
-	if errors.As(err, &planted) {
+	if errors.As(err, &planted) || errors.Is(err, fs.ErrPermission) {
 		return nil
 	}
 	return IgnoreMissing(err)

@@ -51,12 +51,12 @@ func (s *Side) KeepLate(ctx context.Context, key, run string, paths []string) er
 func (s *Side) Thin(ctx context.Context, key string, runs ...string) error {
 	err := s.needClaim(key)
 	for _, run := range runs {
-		err = errors.Join(err, ctx.Err(), checkName(run))
-		if err == nil {
-			err = s.inState(ownDir.thin, "generations", key, run)
+		rerr := errors.Join(ctx.Err(), checkName(run))
+		if rerr == nil {
+			rerr = s.inState(ownDir.thin, "generations", key, run)
 		}
-		if err != nil {
-			return fmt.Errorf("cannot thin the generation %s on %s: %w", run, s.name, err)
+		if rerr != nil {
+			err = errors.Join(err, fmt.Errorf("cannot thin the generation %s on %s: %w", run, s.name, rerr))
 		}
 	}
 	return err
@@ -117,7 +117,13 @@ func (d ownDir) linkOnly(paths []string) error {
 		if st, err := lstat(src); err != nil || isDir(st) {
 			return IgnoreMissing(err)
 		}
-		return ignoreExisting(inWritable(filepath.Dir(dst), func() error { return link(src, dst) }))
+		return ignoreExisting(inWritable(filepath.Dir(dst), func() error {
+			err := link(src, dst)
+			if unlinkable(err) {
+				return copyFile(src, dst)
+			}
+			return err
+		}))
 	})
 	for _, path := range paths {
 		err := tree.plain(filepath.Dir(path))
