@@ -63,6 +63,8 @@ package() {
     *:mkfs.exfat) echo exfatprogs ;;
     apt-get:mount.exfat-fuse) echo exfat-fuse ;;
     *:mount.exfat-fuse) echo fuse-exfat ;;
+    *:setfacl) echo acl ;;
+    *:setfattr) echo attr ;;
     dnf:shellcheck) echo epel-release ShellCheck ;;
     *) echo "$2" ;;
   esac

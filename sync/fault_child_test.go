@@ -32,6 +32,7 @@ type job struct {
 	Keep       int  // generations; 0: as by default
 	SpareFrom  int  // likewise
 	Once       bool // a lost line is not dialled again
+	Wordy      bool // warnings and what was copied are printed as well
 	Timeout    time.Duration
 	DieAt      int // dies when it is told of the step event of this number, counted from 1; 0: never
 }
@@ -71,7 +72,9 @@ func work(text string) int {
 		case sync.StepEnded:
 			tell("ended %s", e.Step)
 		case sync.Warned:
-			fmt.Fprintln(os.Stderr, "warning:", e.Text)
+			if j.Wordy {
+				fmt.Println("warning:", e.Text)
+			}
 		}
 	}}
 	if j.Once {
@@ -107,7 +110,9 @@ func work(text string) int {
 		return 1
 	}
 	fmt.Println(r.State)
-	fmt.Printf("copied %d files, %d bytes\n", r.Copied.Files, r.Copied.Bytes)
+	if j.Wordy {
+		fmt.Printf("copied %d files, %d bytes\n", r.Copied.Files, r.Copied.Bytes)
+	}
 	return 0
 }
 

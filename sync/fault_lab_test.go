@@ -126,6 +126,7 @@ func (l *sharedRoot) account(add, del, name string, args ...string) {
 func (l *sharedRoot) does(who string, j job) (said string, err error) {
 	l.Helper()
 	p := l.people[who]
+	j.Wordy = true
 	cmd := p.rig.command(filepath.Join(l.dir, "shell"), j)
 	cmd.Args = append(cmd.Args, "-c", filepath.Join(l.dir, "child"))
 	if !l.ssh {

@@ -370,6 +370,23 @@ func (p *plan) carried() (paths []string) {
 	return paths
 }
 
+// filledDirs are the directories of the destination that are to get new files: what is made in them takes after them.
+func (p *plan) filledDirs() []string {
+	way := map[string]bool{}
+	for _, it := range p.arriving() {
+		for dir := path.Dir(it.Path); dir != "." && !way[dir]; dir = path.Dir(dir) {
+			way[dir] = true
+		}
+	}
+	dirs := []string{"."}
+	for i := range p.dst.dirs {
+		if dir := p.dst.dirs[i].Path; way[dir] {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
+
 // orphans reports whether the plan replaces or removes the database that a file of the destination belongs to. Beside
 // another one SQLite would take it for true.
 func (p *plan) orphans(path string) bool {

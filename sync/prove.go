@@ -83,7 +83,7 @@ func (st *stage) keep(ctx context.Context, p *plan) (copies []string, err error)
 	switch none := errors.Is(err, remote.ErrNoLink); {
 	case none && writable:
 		st.inPlace, st.spare = true, ""
-		return nil, nil
+		return nil, p.held(true)
 	case none && carry == nil: // a copy of a lock is none
 		err = st.dst.Link(ctx, live, st.tree, links, true)
 	}
@@ -208,7 +208,19 @@ func (t *proven) prove(ctx context.Context, listed verify.Manifest) (dirs verify
 		return nil, err
 	}
 	dirs = sorted(found.dirs)
-	return dirs, t.dst.SetDirs(ctx, t.tree, dirsToMend(dirs, t.plan.dst.dirs))
+	if t.inPlace || !t.plan.dst.survey.Exists {
+		return dirs, nil
+	}
+	if err := t.dst.SetDirs(ctx, t.tree, dirsToMend(dirs, t.plan.dst.dirs)); err != nil {
+		return nil, err
+	}
+	stay := []string{"."}
+	verify.Join(dirs, t.plan.dst.dirs, func(f, l *verify.Entry) {
+		if f != nil && l != nil {
+			stay = append(stay, f.Path)
+		}
+	})
+	return dirs, t.dst.Dress(ctx, t.plan.dst.survey.Live, t.tree, stay)
 }
 
 // walk visits what is in the stage, by the listing that was made of it if there is one.

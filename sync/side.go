@@ -89,6 +89,9 @@ type side interface {
 	Retire(ctx context.Context, key, run string, drop []string) error
 	// SetDirs gives directories below dir (relative; "" is dir itself) their mode and group.
 	SetDirs(ctx context.Context, dir string, dirs []verify.Entry) error
+	// Dress gives directories of to (relative; "." is to itself) the access control lists and other extended attributes of
+	// those of from, and makes those that are not there. What from does not have is passed over.
+	Dress(ctx context.Context, from, to string, dirs []string) error
 	// Flush makes files and directories below dir durable, or without any the whole file system, for which all its other
 	// writers are waited for.
 	Flush(ctx context.Context, dir string, paths []string) error

@@ -49,6 +49,9 @@ func (cl *claim) stage(ctx context.Context, p *plan) (*stage, error) {
 			st.leave(err)
 		}
 	}
+	if err == nil && p.dst.survey.Exists {
+		err = st.dst.Dress(ctx, p.dst.survey.Live, st.tree, p.filledDirs())
+	}
 	return st, err
 }
 

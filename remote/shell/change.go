@@ -176,6 +176,13 @@ func (s *Session) SetDirs(ctx context.Context, dir string, dirs []verify.Entry) 
 	return nil
 }
 
+// Dress gives directories of to the access control lists and other extended attributes of those of from, and makes those that
+// are not there. It needs perl or Python there.
+func (s *Session) Dress(ctx context.Context, from, to string, dirs []string) error {
+	args := []string{from, to}
+	return s.do(ctx, request{verb: "dress", args: args, payload: escapeNames(dirs)}, "give directories of "+remote.Escape(to)+" their attributes", nil)
+}
+
 // SetTime gives a file of live a modification time (ns), unless it is no longer what was listed.
 func (s *Session) SetTime(ctx context.Context, live string, listed verify.Entry, mtime int64) error {
 	what := "set the time of " + remote.Escape(live+"/"+listed.Path)

@@ -33,6 +33,7 @@ beside() { # name mode gid
     [ $attempts -lt 20 ] || fail "${PWD%/}/$1: it cannot be made"
     rmdir -- "$made" 2>/dev/null || :
     if ! mkdir -m 700 -- "$made"; then [ -d "$made" ] && continue; exit 1; fi
+    [ "$1" != .usr-sync ] || xattrs list . "$made" system.posix_acl_access >/dev/null || continue
     [ -z "$2" ] || like "$2" "$3" "$made" || { [ -d "$made" ] || continue; exit 1; }
     [ -d "./$1" ] || mvt "$made" "./$1" || [ -d "./$1" ] || [ ! -d "$made" ] || exit 1
   done
@@ -61,12 +62,16 @@ do_stage() { # root key run live exchange: 1 where that is to be tried
   attributes=$(about '%a %g' "$near/.")
   mode=0${attributes%% *} gid=${attributes##* }
   if [ -z "$there" ]; then
-    own=$(about '%a %g' .) parent=$mode
-    mode=0${own%% *}; mode=$((mode & 0777))
+    parent=$mode
+    mode=$((0777 & ~0$(umask)))
+    if [ -n "$(xattrs list "$near/." . system.posix_acl_default)" ]; then # which takes its place
+      own=$(about '%a %g' .); mode=0${own%% *}; mode=$((mode & 0777))
+    fi
     if [ $((parent & 02000)) != 0 ]; then mode=$((mode | 02000))
     elif [ "$(uname -s)" != Darwin ]; then gid=$(id -g); fi
     mode=0$(printf %o $mode)
   fi
+  [ -z "$there" ] || printf '.\0' | xattrs dress "$near" .
   like "${mode#0}" "$gid" .
   naming "$1"
   if [ "$5" = 1 ] && [ -n "$whole" ] && (can_exchange "$R"); then put exchange 1; fi
@@ -265,6 +270,76 @@ do_setdirs() { # dir mode gid
     chgrp "$gid" "$@" 2>/dev/null
     exec chmod "00$mode" "$@"' sh "$2" "$3"
 }
+# attributes: "dress" gives the directories named on standard input the extended attributes that those of the same names have in
+# another place, and no more; "list" gives one directory a list of another one, for itself and for what is made in it, or none,
+# and says whether there is one. Without perl and Python nothing does.
+do_dress() { # from to
+  sound "$2"
+  names | xattrs dress "$1" "$2"
+}
+xattrs() { # dress from to | list from to attribute
+  [ -n "$renamer" ] || learn_renamer
+  case $(uname -m) in
+  x86_64) numbers='192 189 195 198';; aarch64|riscv64) numbers='9 6 12 15';; *) numbers='0 0 0 0';;
+  esac
+  [ "$(uname -s)" = Linux ] || renamer_of=none
+  case ${renamer_of-$renamer} in
+  mv|none) ;;
+  perl) perl -e "$xattrs_perl" $numbers "$@";;
+  *) $renamer -c 'import sys; exec(sys.argv.pop(1).replace("\n|", "\n"))' "$xattrs_python" "$@";;
+  esac
+}
+xattrs_perl='
+  ($get, $set, $list, $drop, $what, $from, $to, $attribute) = @ARGV;
+  exit unless $get;
+  $_ += 0 for $get, $set, $list, $drop;
+  ($access, $default) = map { "system.posix_acl_$_" } "access", "default";
+  sub value { my ($p, $k) = @_; my $b = "\0" x 65536; my $n = syscall $get, $p, $k, $b, 65536; $n < 0 ? undef : substr $b, 0, $n }
+  sub all { my $p = shift; my $b = "\0" x 65536; my $n = syscall $list, $p, $b, 65536;
+    $n > 0 ? grep { $_ eq $access || $_ eq $default || !/^(system|security)[.]/ } split /\0/, substr $b, 0, $n : () }
+  sub give { my ($p, $k, $v) = @_; syscall($set, $p, $k, $v, length $v, 0) == 0 || $k !~ /^system/ or die "$p: $!\n" }
+  if ($what eq "list") {
+    $v = value($from, $attribute);
+    for ($access, $default) { defined $v ? give($to, $_, $v) : syscall $drop, $to, $_ }
+    print 1 if defined $v;
+    exit;
+  }
+  $/ = "\0";
+  for $d (map { chomp; $_ } <STDIN>) {
+    my ($x, $y) = ("$from/$d", "$to/$d");
+    next unless -d $x;
+    -d $y or mkdir $y or die "$y: $!\n";
+    my %has = map { $_ => value($x, $_) } all($x);
+    $has{$_} // syscall $drop, $y, $_ for all($y);
+    give($y, $_, $has{$_}) for grep { defined $has{$_} } keys %has;
+  }'
+xattrs_python='
+|import os, sys
+|what, x, y = sys.argv[1], os.fsencode(sys.argv[2]), os.fsencode(sys.argv[3])
+|lists = ["system.posix_acl_access", "system.posix_acl_default"]
+|def value(p, k):
+|    try: return os.getxattr(p, k, follow_symlinks=False)
+|    except OSError: return None
+|def every(p):
+|    try: return [k for k in os.listxattr(p, follow_symlinks=False) if k in lists or not k.startswith(("system.", "security."))]
+|    except OSError: return []
+|def give(p, k, v):
+|    try: os.setxattr(p, k, v, follow_symlinks=False) if v is not None else os.removexattr(p, k, follow_symlinks=False)
+|    except OSError as e:
+|        if v is not None and k in lists: sys.exit("%s: %s" % (os.fsdecode(p), e.strerror))
+|if what == "list":
+|    v = value(x, sys.argv[4])
+|    for k in lists: give(y, k, v)
+|    if v is not None: print(1, end="")
+|else:
+|    for d in sys.stdin.buffer.read().split(b"\0"):
+|        a, b = x + b"/" + d, y + b"/" + d
+|        if not d or not os.path.isdir(a): continue
+|        if not os.path.isdir(b): os.mkdir(b)
+|        has = every(a)
+|        for k in every(b):
+|            if k not in has: give(b, k, None)
+|        for k in has: give(b, k, value(a, k))'
 do_settime() { # live ./file inode seconds-that-it-has time
   enter "$1"
   [ -f "$2" ] && [ ! -L "$2" ] && [ "$(about %i "$2")" = "$3" ] || return 0

@@ -291,7 +291,7 @@ bring_put() { # path
     way=$way/
   done
   if ! isreal "$T/$1" && ! isreal "$live/$1"; then # a rename would replace what another program makes there in the same moment
-    ln -P -- "$T/$1" "$live/$1" 2>/dev/null || :
+    $hardlink -- "$T/$1" "$live/$1" 2>/dev/null || :
     if [ "$T/$1" -ef "$live/$1" ] && [ ! -L "$live/$1" ]; then rm -f -- "$T/$1"; return; fi
   fi
   if therein "$live/$1"; then

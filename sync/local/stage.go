@@ -119,32 +119,38 @@ func (s *Side) stage(key, run, live string) error {
 		return err
 	}
 	defer tree.Close()
-	mode, gid, err := treeMode(tree, live)
+	mode, gid, err := treeMode(tree.path, live)
 	if err != nil {
 		return err
 	}
 	return tree.give(mode, gid)
 }
 
-// treeMode is what live has or, where there is none, what mkdir would give; the umask shows in the mode of
-// the directory just made.
-func treeMode(made ownDir, live string) (mode, gid uint32, err error) {
+// treeMode is what live has or, where there is none, what mkdir would give, which is given the tree as far as it is a list.
+func treeMode(tree, live string) (mode, gid uint32, err error) {
 	switch st, err := stat(live); {
 	case err == nil:
-		return uint32(st.Mode) & 0o7777, st.Gid, nil
+		return uint32(st.Mode) & 0o7777, st.Gid, dress(live, tree)
 	case !errors.Is(err, fs.ErrNotExist):
 		return 0, 0, err
 	}
-	st, err := made.stat()
-	if err != nil {
-		return 0, 0, err
-	}
-	parent, err := stat(existing(filepath.Dir(live)))
+	near := existing(filepath.Dir(live))
+	parent, err := stat(near)
 	if err != nil {
 		return 0, 0, err
 	}
 	gid, setgid := newDirGroup(parent)
-	return uint32(st.Mode)&0o777 | setgid, gid, nil
+	mode = 0o777 &^ umask
+	if listed, err := inheritACL(near, defaultACL, tree); err != nil {
+		return 0, 0, err
+	} else if listed { // which takes the umask's place
+		st, err := stat(tree)
+		if err != nil {
+			return 0, 0, err
+		}
+		mode = uint32(st.Mode) & 0o777
+	}
+	return mode | setgid, gid, nil
 }
 
 func (s *Side) Link(ctx context.Context, from, to string, paths []string, orCopy bool) error {

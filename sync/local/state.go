@@ -228,8 +228,9 @@ func (s *Side) madeRootState() (ownDir, error) {
 		return ownDir{}, err
 	}
 	dir, err := root.make(remote.StateDir, func(d ownDir) error {
-		if like.Mode&0o020 == 0 {
-			return nil
+		_, err := inheritACL(root.path, accessACL, d.path)
+		if err != nil || like.Mode&0o020 == 0 {
+			return err
 		}
 		return d.give(0o2700|uint32(like.Mode)&0o070, like.Gid)
 	})
