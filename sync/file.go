@@ -227,7 +227,7 @@ func (f *fileTransfer) copyFile(ctx context.Context, p *plan, dir string) error 
 		Largest:    e.Size,
 		Bwlimit:    f.bwlimit(),
 		Stall:      stallTimeout,
-		Progress:   func(n int64) { f.o.Observe(Progressed{Phase: "transfer", Done: n, Total: e.Size, Files: 1}) },
+		Progress:   func(n int64) { f.o.Observe(Progressed{Phase: PhaseTransfer, Done: n, Total: e.Size, Files: 1}) },
 		Command:    f.ranRsync,
 	}.Run(ctx)
 	f.cost.sent += stats.Sent

@@ -232,15 +232,15 @@ func (st *stage) copyInTurns(ctx context.Context, p *plan, want []*verify.Entry,
 		}
 	}()
 	total := totalSize(want)
-	tell := func(n int64) {
-		st.o.Observe(Progressed{Phase: "transfer", Done: n, Total: total, Files: len(want)})
-	}
+	tell := func(n int64) { st.o.Observe(Progressed{Phase: PhaseTransfer, Done: n, Total: total, Files: len(want)}) }
 	tell(0)
-	if err := st.copyFiles(ctx, p, turns[0], tell, done); err != nil || len(second) == 0 {
-		return err
+	err = st.copyFiles(ctx, p, turns[0], tell, done)
+	if err == nil && len(second) > 0 {
+		turns[1].basis = st.giveBases(ctx, second, func(*verify.Entry) string { return st.tree + "/" + primaryPath })
+		err = st.copyFiles(ctx, p, turns[1], tell, done)
 	}
-	turns[1].basis = st.giveBases(ctx, second, func(*verify.Entry) string { return st.tree + "/" + primaryPath })
-	return st.copyFiles(ctx, p, turns[1], tell, done)
+	tell(total) // whatever is left of the step is not this
+	return err
 }
 
 // turn is what one rsync brings, or several side by side.

@@ -36,10 +36,13 @@ const (
 
 // Progressed is how far a long step is. Total is 0 if it is not known.
 type Progressed struct {
-	Phase       string // "transfer", "hash local", "hash remote", "list"
+	Phase       string // PhaseTransfer, "hash local", "hash NAME"
 	Done, Total int64  // bytes
 	Files       int
 }
+
+// PhaseTransfer is the phase in which the bytes move.
+const PhaseTransfer = "transfer"
 
 // Warned is a warning for the user that does not stop the command.
 type Warned struct{ Text string }

@@ -17,7 +17,8 @@ const (
 	// leastBySize is how large a file is at least that is a candidate by its size alone. Others have the time stamp in
 	// common as well, as what is renamed has, or copied by the writers.
 	leastBySize = 1 << 20
-	// mostBySize is how many files may have a size that says anything by itself.
+	// mostBySize is how many files may have a size that says anything by itself, or a size and a time stamp that do where
+	// the destination has none of them: what was unpacked in one second is of one stamp.
 	mostBySize = 8
 	// worthAsking is how much is to be fetched before the kept trees are asked for it, which takes round trips.
 	worthAsking = 4 << 20
@@ -80,15 +81,23 @@ func (p *plan) alike(tree *snapshot) (fetched, there []*verify.Entry) {
 	for size, g := range bySize {
 		all := slices.Concat(g.fetched, g.there)
 		speaks := size >= leastBySize && len(all) <= mostBySize
-		stamps := map[int64]int{}
-		for _, e := range all {
-			stamps[e.Mtime]++
+		stamps, stampsThere := countStamps(all), countStamps(g.there)
+		likely := func(e *verify.Entry) bool {
+			n := stamps[e.Mtime]
+			return len(all) > 1 && speaks || n > 1 && (n <= mostBySize || stampsThere[e.Mtime] > 0)
 		}
-		likely := func(e *verify.Entry) bool { return len(all) > 1 && (speaks || stamps[e.Mtime] > 1) }
 		fetched = append(fetched, keepIf(g.fetched, likely)...)
 		there = append(there, keepIf(g.there, likely)...)
 	}
 	return fetched, there
+}
+
+func countStamps(entries []*verify.Entry) map[int64]int {
+	n := map[int64]int{}
+	for _, e := range entries {
+		n[e.Mtime]++
+	}
+	return n
 }
 
 func keepIf(entries []*verify.Entry, ok func(*verify.Entry) bool) (kept []*verify.Entry) {

@@ -63,6 +63,8 @@ func TestAlike(t *testing.T) {
 		{"two that are fetched", "_views/a=1a _views/b=1c records.parquet=2b", "", "_views/a _views/b |"},
 		{"many of a size", "a=1a b=1b c=1c d=1d e=1e f=1f g=1g h=1h i=1i records.parquet=2b", "", "|"},
 		{"many of a size, two of a time", "a=1a b=1b c=1c d=1d e=1e f=1f g=1g h=1a i=1i records.parquet=2b", "x=1x", "a h |"},
+		{"many of a size and a time", "a=1a b=1a c=1a d=1a e=1a f=1a g=1a h=1a i=1a records.parquet=2b", "", "|"},
+		{"many of a size and a time, one of them there", "a=1a b=1a c=1a d=1a e=1a f=1a g=1a h=1a i=1a records.parquet=2b", "x=1a", "a b c d e f g h i | x"},
 	} {
 		p := planCopy(view{local: sizedTree(t, c.dst), remote: sizedTree(t, c.src), how: method{modes: whole}}, Pull, history.Standing{})
 		fetched, there := p.alike(p.dst)

@@ -22,9 +22,8 @@ type progress struct {
 	id        string         // of that dataset
 	mu        *stdsync.Mutex // guards what follows, in all of a command; the engine reports from several goroutines
 	step      sync.Step
-	last      sync.Progressed
-	began     time.Time // of the phase of last
-	drawn     bool      // a line stands on the terminal and has to be cleared
+	phases    []phase // of the step, those that were heard of last at the end
+	drawn     bool    // a line stands on the terminal and has to be cleared
 	warnings  []string
 	itemized  []string
 	lock      remote.Waiting // for which the command waits
@@ -37,6 +36,43 @@ type progress struct {
 
 	ending  chan struct{} // nil unless started
 	stopped chan struct{}
+}
+
+// phase is a long part of a step. Several may be under way at once: both ends hash while the bytes move.
+type phase struct {
+	sync.Progressed
+	began time.Time
+}
+
+// over reports whether a phase has come to its end.
+func (f phase) over() bool { return f.Total > 0 && f.Done >= f.Total }
+
+// hear takes in how far a phase is.
+func (p *progress) hear(e sync.Progressed, now time.Time) {
+	f := phase{e, now}
+	i := slices.IndexFunc(p.phases, func(old phase) bool { return old.Phase == e.Phase })
+	if i >= 0 {
+		if old := p.phases[i]; !old.over() && old.Done <= e.Done {
+			f.began = old.began
+		}
+		p.phases = slices.Delete(p.phases, i, i+1)
+	}
+	p.phases = append(p.phases, f)
+}
+
+// underWay is the phase that is worth telling: the transfer as long as it lasts, since what is hashed beside it waits for it,
+// else the one that was heard of last; nil where all are over.
+func (p *progress) underWay() (f *phase) {
+	for i := range p.phases {
+		switch now := &p.phases[i]; {
+		case now.over():
+		case now.Phase == sync.PhaseTransfer:
+			return now
+		default:
+			f = now
+		}
+	}
+	return f
 }
 
 type progressOptions struct {
@@ -177,20 +213,21 @@ func (p *progress) describe(now time.Time) string {
 	if p.lock.Path != "" {
 		return p.lockWords(now)
 	}
-	if p.last.Phase == "" {
+	f := p.underWay()
+	if f == nil {
 		return stepWords[p.step]
 	}
-	text := p.last.Phase + " " + size(p.last.Done)
-	if p.last.Total > 0 {
-		text += " of " + size(p.last.Total)
+	text := f.Phase + " " + size(f.Done)
+	if f.Total > 0 {
+		text += " of " + size(f.Total)
 	}
-	elapsed := now.Sub(p.began).Seconds()
-	if elapsed < 1 || p.last.Done <= 0 {
+	elapsed := now.Sub(f.began).Seconds()
+	if elapsed < 1 || f.Done <= 0 {
 		return text
 	}
-	rate := float64(p.last.Done) / elapsed
+	rate := float64(f.Done) / elapsed
 	text += ", " + size(int64(rate)) + "/s"
-	if left := float64(p.last.Total-p.last.Done) / rate; p.last.Total > 0 && left > 0 {
+	if left := float64(f.Total-f.Done) / rate; f.Total > 0 && left > 0 {
 		text += ", " + time.Duration(left*float64(time.Second)).Round(time.Second).String() + " left"
 	}
 	return text
@@ -226,14 +263,11 @@ func (p *progress) observe(e sync.Event) {
 	}
 	switch e := e.(type) {
 	case sync.StepBegan:
-		p.step, p.last, p.lock = e.Step, sync.Progressed{}, remote.Waiting{}
+		p.step, p.phases, p.lock = e.Step, nil, remote.Waiting{}
 	case sync.StepEnded:
 		p.lock = remote.Waiting{}
 	case sync.Progressed:
-		if e.Phase != p.last.Phase {
-			p.began = time.Now()
-		}
-		p.last = e
+		p.hear(e, time.Now())
 	case remote.Waiting:
 		p.lock, p.lockUntil = e, time.Now().Add(e.Left)
 		if !p.o.quiet && !p.terminal && p.lockSaid != e.Path+e.Holder {
@@ -291,12 +325,12 @@ func (p *progress) waits(idle func(now time.Time) string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.idle = idle
-	p.step, p.last = "", sync.Progressed{}
+	p.step, p.phases = "", nil
 }
 
 // forget drops what was said of an earlier dataset.
 func (p *progress) forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.step, p.last, p.warnings, p.itemized = "", sync.Progressed{}, nil, nil
+	p.step, p.phases, p.warnings, p.itemized = "", nil, nil, nil
 }
