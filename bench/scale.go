@@ -27,7 +27,7 @@ func (b *bench) scaleTable() error {
 	t := &table{title: fmt.Sprintf("By number of files (no-op: median of %d)", b.rounds), head: []string{"files",
 		"rsync -a bootstrap", "usr bootstrap", "memory", "rsync -a no-op", "usr no-op", "memory", "usr increment", "memory", "cache", "cache loads in"}}
 	for _, n := range []float64{1_000, 10_000, 20_000, 100_000, 200_000} {
-		s := shape{"scale", int(n*b.size) - fixed, 500, 1 << 20, 1000}
+		s := shape{name: "scale", parts: int(n*b.size) - fixed, each: 500, big: 1 << 20, rows: 1000}
 		if err := b.makeVersions(s); err != nil {
 			return err
 		}
@@ -74,7 +74,7 @@ const manyIncrements = 4
 
 // manyTable shows what an increment of ten files among very many costs, again and again.
 func (b *bench) manyTable() error {
-	s := shape{"many", int(500_000*b.size) - fixed, 200, 1 << 20, 1000}
+	s := shape{name: "many", parts: int(500_000*b.size) - fixed, each: 200, big: 1 << 20, rows: 1000}
 	if err := b.makeVersions(s); err != nil {
 		return err
 	}

@@ -15,31 +15,45 @@ import (
 
 // shape is what a dataset is made of: a real small one, parts below _derived, and one big artifact.
 type shape struct {
-	name  string
-	parts int
-	each  int64 // bytes of a part
-	big   int64 // bytes of the artifact
-	rows  int   // of records.parquet
+	name   string
+	parts  int
+	each   int64 // bytes of a part
+	big    int64 // bytes of the artifact
+	rows   int   // of records.parquet
+	writes int   // of the writers between versions 1 and 2, each of a 45th of the rows, which leave snapshots; 0: one, of a 20th
 }
 
 // fixed is the number of synchronized files that a dataset has beside its parts.
 const fixed = 9
 
+// snapshots is how many the writers keep.
+const snapshots = 5
+
+// tableRows is of how many rows a primary of 45 MB is.
+const tableRows = 750_000
+
 // shapes are the datasets of the comparison; size multiplies what each of them is about.
 func shapes(size float64) []shape {
 	times := func(n float64) int64 { return int64(n * size) }
 	return []shape{
-		{"bytes", 2018 - fixed, times(520e3), times(256 << 20), 20_000},
-		{"files", int(times(20_009)) - fixed, 1000, 4 << 20, 2_000},
+		{name: "bytes", parts: 2018 - fixed, each: times(520e3), big: times(256 << 20), rows: 20_000},
+		{name: "writers", parts: 2018 - fixed - 9, each: times(380e3), big: times(256 << 20), rows: int(times(tableRows)), writes: 3},
+		{name: "files", parts: int(times(20_009)) - fixed, each: 1000, big: 4 << 20, rows: 2_000},
 	}
 }
 
-func (s shape) files() int { return s.parts + fixed }
+func (s shape) files() int {
+	if s.writes > 0 { // more snapshots, and an overlay part of each write
+		return s.parts + fixed + snapshots - 1 + snapshots
+	}
+	return s.parts + fixed
+}
 
 // room is about what a dataset takes on a file system with blocks of 4 KiB.
 func (s shape) room() int64 {
 	const block = 4096
-	return int64(s.parts)*((s.each+block-1)/block+1)*block + s.big + 16<<20
+	tables := int64(s.rows) * 60 * (2 + snapshots) // overlays with them
+	return int64(s.parts)*((s.each+block-1)/block+1)*block + s.big + tables + 16<<20
 }
 
 const bigFile = "_artifacts/weights.bin"
@@ -52,7 +66,22 @@ func (s shape) write(dir string) error {
 	if err := dataset.Write(dir, dataset.Options{ID: datasetID, Rows: s.rows}); err != nil {
 		return err
 	}
+	if s.writes > 0 {
+		if err := s.increments(dir, snapshots); err != nil {
+			return err
+		}
+	}
 	return random(filepath.Join(dir, bigFile), s.big, 0, s.big)
+}
+
+// increments writes n times, as batch jobs do.
+func (s shape) increments(dir string, n int) error {
+	for range n {
+		if err := dataset.Increment(dir, s.rows/45); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // change makes version 2 of a dataset in place: about one file in a hundred is new, the artifact differs in a
@@ -64,7 +93,11 @@ func (s shape) change(dir string) error {
 			return err
 		}
 	}
-	if err := dataset.Increment(dir, s.rows/20); err != nil {
+	grow := func() error { return dataset.Increment(dir, s.rows/20) }
+	if s.writes > 0 {
+		grow = func() error { return s.increments(dir, s.writes) }
+	}
+	if err := grow(); err != nil {
 		return err
 	}
 	if err := random(filepath.Join(dir, bigFile), s.big, s.big/2, min(1<<20, s.big/4)); err != nil {

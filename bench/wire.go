@@ -7,77 +7,113 @@ import (
 	"time"
 
 	"github.com/dnadesign-maintainers/usr/remote/remotetest/dataset"
+	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-// wireTable counts the bytes that small changes in large files cost.
+// wireCase is a change that leaves most bytes as they were.
+type wireCase struct {
+	name   string
+	shape  shape
+	change func(dir string) error // of version 1; nil: it is the first copy that counts
+}
+
+// wireTable counts the bytes that such changes cost, both ways.
 func (b *bench) wireTable() error {
-	t := &table{title: "Bytes on the wire", head: []string{"", "file", "rsync -a", "usr"}}
+	t := &table{title: "Bytes on the wire", head: []string{"", "new or changed files", "rsync -a", "usr pull", "usr push"}}
 	if b.relay == nil {
 		if err := b.plug(0, 0); err != nil {
 			return err
 		}
 		defer b.network(0, 0)
 	}
-	for _, c := range []struct {
-		name, file string
-		change     func(dir string) error
-	}{
-		{"1 MB changed inside 256 MB", bigFile, func(dir string) error {
-			return random(filepath.Join(dir, bigFile), 256<<20, 128<<20, 1<<20)
-		}},
-		{"Parquet rewritten with 5 % more rows", "records.parquet", moreRows},
-	} {
-		row, err := b.wireRow(c.file, c.change)
+	for _, c := range b.wireCases() {
+		row, err := b.wireRow(c)
 		if err != nil {
 			return err
 		}
-		t.add(append([]string{c.name}, row...)...)
+		t.add(row...)
 	}
 	t.print(b.stdout, b.markdown)
 	return nil
 }
 
-const wireRows = 400_000
+func (b *bench) wireCases() []wireCase {
+	large := shape{name: "wire", parts: 10, each: 1000, big: int64(b.size * (256 << 20)), rows: int(b.size * 400_000)}
+	tables := shape{name: "writers-wire", parts: 10, each: 1000, big: int64(b.size * 20e6), rows: int(b.size * tableRows), writes: 3}
+	return []wireCase{
+		{"1 MB changed inside a large file", large, func(dir string) error {
+			return random(filepath.Join(dir, bigFile), large.big, large.big/2, min(1<<20, large.big/4))
+		}},
+		{"Parquet rewritten with 5 % more rows", large, func(dir string) error { return moreRows(dir, large.rows/20) }},
+		{"first copy: a primary, five snapshots, overlays", tables, nil},
+		{"two writes of the primary, each copied into _snapshots", tables, func(dir string) error { return tables.increments(dir, 2) }},
+		{"three writes of the primary, each copied into _snapshots", tables, func(dir string) error { return tables.increments(dir, 3) }},
+		{"a large file renamed", tables, func(dir string) error {
+			return os.Rename(filepath.Join(dir, bigFile), filepath.Join(dir, "_artifacts/renamed.bin"))
+		}},
+	}
+}
 
-func (b *bench) wireRow(file string, change func(dir string) error) ([]string, error) {
-	s := shape{"wire", 10, 1000, 256 << 20, wireRows}
-	if err := b.makeVersions(s); err != nil {
-		return nil, err
-	}
-	// Version 2 is made here instead: only one file is to differ.
-	if err := os.RemoveAll(b.version(2)); err != nil {
-		return nil, err
-	}
-	if err := linkTree(b.version(1), b.version(2)); err != nil {
-		return nil, err
-	}
-	for _, name := range []string{file, ".events.log", "meta.md"} {
-		if err := unshare(filepath.Join(b.version(2), name)); err != nil {
-			return nil, err
-		}
-	}
-	time.Sleep(time.Second) // as in makeVersions
-	if err := change(b.version(2)); err != nil {
-		return nil, err
-	}
-	info, err := os.Stat(filepath.Join(b.version(2), file))
+func (b *bench) wireRow(c wireCase) ([]string, error) {
+	changed, err := b.wireVersions(c)
 	if err != nil {
 		return nil, err
 	}
-	r := results{}
-	if err := b.round(1, []contestant{find("rsync -a"), find("usr")}, r); err != nil {
-		return nil, err
+	row := []string{c.name, bytesText(changed)}
+	scenario := "increment"
+	if c.change == nil {
+		scenario = "bootstrap"
 	}
-	return []string{bytesText(info.Size()), bytesText(r["increment"]["rsync -a"][0].wire), bytesText(r["increment"]["usr"][0].wire)}, nil
+	defer func(push bool) { b.push = push }(b.push)
+	for _, b.push = range []bool{false, true} {
+		list := []contestant{find("rsync -a"), find("usr")}
+		if b.push { // rsync's bytes are the same both ways
+			list = list[1:]
+		}
+		r := results{}
+		if err := b.round(1, list, r); err != nil {
+			return nil, err
+		}
+		for _, of := range list {
+			row = append(row, bytesText(r[scenario][of.name][0].wire))
+		}
+	}
+	return row, nil
+}
+
+// wireVersions makes version 2 by the change alone, and reports how large the files are that it made or changed.
+func (b *bench) wireVersions(c wireCase) (changed int64, err error) {
+	if err := b.makeVersions(c.shape); err != nil {
+		return 0, err
+	}
+	if c.change == nil {
+		return newBytes("", b.version(1))
+	}
+	if err := os.RemoveAll(b.version(2)); err != nil {
+		return 0, err
+	}
+	if err := linkTree(b.version(1), b.version(2)); err != nil {
+		return 0, err
+	}
+	for _, name := range []string{bigFile, ".events.log", "meta.md"} {
+		if err := unshare(filepath.Join(b.version(2), name)); err != nil {
+			return 0, err
+		}
+	}
+	time.Sleep(time.Second) // as in makeVersions
+	if err := c.change(b.version(2)); err != nil {
+		return 0, err
+	}
+	return newBytes(b.version(1), b.version(2))
 }
 
 // moreRows appends rows to the primary and takes the snapshot back, which would be a whole new file.
-func moreRows(dir string) error {
+func moreRows(dir string, rows int) error {
 	before, err := filepath.Glob(filepath.Join(dir, "_snapshots", "*"))
 	if err != nil {
 		return err
 	}
-	if err := dataset.Increment(dir, wireRows/20); err != nil {
+	if err := dataset.Increment(dir, rows); err != nil {
 		return err
 	}
 	after, err := filepath.Glob(filepath.Join(dir, "_snapshots", "*"))
@@ -85,4 +121,25 @@ func moreRows(dir string) error {
 		return fmt.Errorf("cannot tell the new snapshot from the old ones: %d, then %d: %w", len(before), len(after), err)
 	}
 	return os.Remove(after[len(after)-1])
+}
+
+// newBytes is the size of what a tree has and another has not under the same name, by size and time.
+func newBytes(old, dir string) (n int64, err error) {
+	before := map[string]verify.Entry{}
+	if old != "" {
+		all, err := verify.List(old)
+		if err != nil {
+			return 0, err
+		}
+		for _, e := range all {
+			before[e.Path] = e
+		}
+	}
+	all, err := verify.List(dir)
+	for _, e := range all {
+		if was := before[e.Path]; e.Kind == verify.File && (was.Size != e.Size || was.Mtime != e.Mtime) {
+			n += e.Size
+		}
+	}
+	return n, err
 }
