@@ -115,6 +115,28 @@ func TestReuseOfKept(t *testing.T) {
 	})
 }
 
+// TestReuseOfKeptInSync: each half of a sync asks the kept trees of its own destination.
+func TestReuseOfKeptInSync(t *testing.T) {
+	t.Parallel()
+	r := emptyRig(t, sync.Push)
+	r.overSSH(remotetest.Options{})
+	r.write(r.src(), 1)
+	r.transferred()
+	r.noise("_artifacts/here.bin", 6<<20)
+	r.transferred()
+	r.undone(modes())
+	r.direction = sync.Pull // the rest is the remote's
+	r.noise("_artifacts/there.bin", 6<<20)
+	p := r.open()
+	defer p.Close()
+	rep, err := p.Sync(r.Context(), faultID, modes())
+	r.must(err)
+	r.same()
+	if rep.Reused.Files != 0 || rep.Push == nil || rep.Push.Reused.Files != 1 {
+		t.Errorf("reused %+v; pushed %+v", rep.Reused, rep.Push)
+	}
+}
+
 // damage changes bytes of a file under its size and time stamp.
 func (r *rig) damage(pattern string) {
 	r.Helper()

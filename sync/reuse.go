@@ -36,10 +36,11 @@ func (c *command) planned(ctx context.Context, d deed, v view) (*plan, error) {
 		return nil, err
 	}
 	p.reuse(p.dst)
-	if !c.askedKept && totalSize(entriesOf(p.fetched())) >= worthAsking && p.dst.survey.Exists {
-		c.askedKept, c.keptTrees = true, c.lookAtKept(ctx, p)
+	at := p.dst.side.Name()
+	if _, asked := c.keptTrees[at]; !asked && totalSize(entriesOf(p.fetched())) >= worthAsking && p.dst.survey.Exists {
+		c.keptTrees[at] = c.lookAtKept(ctx, p)
 	}
-	for _, kept := range c.keptTrees {
+	for _, kept := range c.keptTrees[at] {
 		if err := c.hashAlike(ctx, p, kept); err != nil {
 			return nil, err
 		}

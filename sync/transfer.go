@@ -264,8 +264,7 @@ type command struct {
 	footers map[string]footer // by side: a footer costs a round trip, so it is read again only if its file was touched
 	logs    comparedLogs      // likewise
 
-	askedKept bool        // for what it can reuse
-	keptTrees []*snapshot // of the destination, the newest
+	keptTrees map[string][]*snapshot // by side: the newest, of those that were asked for what can be reused
 }
 
 // cost is what all attempts of a command have cost so far.
@@ -286,7 +285,7 @@ func (p *Pair) begin(id string, m Modes) (*command, error) {
 }
 
 func (p *Pair) beginAs(id, key string, m Modes) *command {
-	return &command{Pair: p, id: id, key: key, asked: m, cost: cost{began: p.o.Now()}, footers: map[string]footer{}}
+	return &command{Pair: p, id: id, key: key, asked: m, cost: cost{began: p.o.Now()}, footers: map[string]footer{}, keptTrees: map[string][]*snapshot{}}
 }
 
 func (c *command) lockTimeout() time.Duration {
