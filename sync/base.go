@@ -110,6 +110,7 @@ func (c *command) pendNext(ctx context.Context, t *proven) (bool, error) {
 	if next.Meta, err = c.metaText(ctx, t.meta(), t.plan.how.algorithm); err != nil {
 		return false, err
 	}
+	next.Table = c.tableSize(ctx, t.plan.src)
 	return true, c.store.putPending(c.id, placeName(next.Place), t.plan.how.algorithm, next)
 }
 
@@ -142,6 +143,7 @@ func (c *command) recordEqual(ctx context.Context, p *plan) (err error) {
 	if b := p.base; b != nil && b.Place == next.Place && slices.Equal(b.Classes, next.Classes) && sameContent(b.Files, next.Files) && bytes.Equal(b.Meta, next.Meta) {
 		return c.store.dropPending(c.id, name)
 	}
+	next.Table = c.tableSize(ctx, p.local)
 	if run := c.store.placelessRun(c.id, c.remote.Name(), next); run != "" {
 		next.Run = run
 	}

@@ -160,7 +160,8 @@ type Moved struct {
 	Path        string
 	Class       verify.Class
 	Here, There Done
-	Outcome     string // whose version a merge takes: local, remote, merged; or conflict
+	Base        *TableSize // of the primary when both sides had it in common; nil where it is not known
+	Outcome     string     // whose version a merge takes: local, remote, merged; or conflict
 }
 
 // Done is what a side did to a path, and what it has there now.

@@ -215,6 +215,7 @@ func (c *command) mergedBase(ctx context.Context, run string, p *plan) (*history
 		log.Size, log.Digest, next.Print = p.merged.log.whole, d, ""
 	}
 	var err error
+	next.Table = c.tableSize(ctx, p.src)
 	next.Meta, err = c.metaText(ctx, p.src, p.how.algorithm)
 	return next, err
 }

@@ -12,6 +12,7 @@ import (
 type (
 	Direction    = history.Direction
 	Relation     = history.Relation
+	TableSize    = history.TableSize
 	Sides[T any] = history.Sides[T]
 )
 

@@ -242,7 +242,7 @@ func (s store) putTree(id, dir, run string, d Direction, algorithm string, files
 	if err != nil {
 		return s.putNone(id, dir, run, d)
 	}
-	b.Run, b.Direction, b.Print = run, d, ""
+	b.Run, b.Direction, b.Print, b.Table = run, d, "", nil
 	for _, e := range files {
 		if b.Covers(e.Class) {
 			b.Files = append(b.Files, e)

@@ -127,7 +127,7 @@ func (s *syncing) compareBoth(ctx context.Context, v view) (h compared, m *merge
 			return err
 		}
 		if conflicts := m.conflicts(); len(conflicts) > 0 {
-			return s.conflictError(ctx, v, conflicts)
+			return s.conflictError(ctx, v, h.base, conflicts)
 		}
 		return nil
 	})
@@ -279,15 +279,23 @@ func (e *behindError) Error() string {
 }
 
 // conflictError lists each conflict with what both sides did, tables with their rows.
-func (c *command) conflictError(ctx context.Context, v view, rows []history.Row) error {
+func (c *command) conflictError(ctx context.Context, v view, base *history.Base, rows []history.Row) error {
 	e := &ConflictError{Remote: v.remote.side.Name()}
 	for i := range rows {
 		moved := movedOf(&rows[i])
-		c.readTable(ctx, v.local, rows[i].Local, &moved.Here)
-		c.readTable(ctx, v.remote, rows[i].Remote, &moved.There)
+		c.readTables(ctx, v, base, &rows[i], &moved)
 		e.Conflicts = append(e.Conflicts, moved)
 	}
 	return e
+}
+
+// readTables adds what both sides have of a table, and had in common.
+func (c *command) readTables(ctx context.Context, v view, base *history.Base, r *history.Row, m *Moved) {
+	c.readTable(ctx, v.local, r.Local, &m.Here)
+	c.readTable(ctx, v.remote, r.Remote, &m.There)
+	if base != nil && r.Path == primaryPath {
+		m.Base = base.Table
+	}
 }
 
 // readTable adds the rows and columns of a table, if it can be read.
@@ -322,8 +330,7 @@ func (c *command) explain(ctx context.Context, p *plan, r *Report) error {
 	for i := range m.rows {
 		moved := movedOf(&m.rows[i])
 		if m.rows[i].Choice == history.Conflict {
-			c.readTable(ctx, p.local, m.rows[i].Local, &moved.Here)
-			c.readTable(ctx, p.remote, m.rows[i].Remote, &moved.There)
+			c.readTables(ctx, p.view, h.base, &m.rows[i], &moved)
 		}
 		r.Merge.Paths = append(r.Merge.Paths, moved)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 
+	"github.com/dnadesign-maintainers/usr/sync/history"
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
@@ -58,6 +59,15 @@ func (c *command) fallBack(ctx context.Context, p *plan) {
 func (v view) samePrimary() bool {
 	l, r := v.local.files.Find(primaryPath), v.remote.files.Find(primaryPath)
 	return l != nil && r != nil && l.Digest.Known() && l.Digest == r.Digest
+}
+
+// tableSize returns nil if there is no primary that can be read.
+func (c *command) tableSize(ctx context.Context, snap *snapshot) *history.TableSize {
+	t, err := c.table(ctx, snap)
+	if err != nil || t == nil {
+		return nil
+	}
+	return &history.TableSize{Rows: t.Rows, Cols: int64(len(t.Columns))}
 }
 
 // table returns nil if there is no primary.

@@ -75,7 +75,7 @@ func results(t *testing.T) map[string]result {
 				Until: time.Date(2026, 12, 20, 0, 0, 0, 0, time.UTC)},
 			{Dataset: "other", Run: "20261120T141500.000000Z-778899", Stage: true, Files: 1, Bytes: 12}}},
 		"conflict": conflictTable{{Path: "records.parquet", Class: verify.Primary, Outcome: "conflict",
-			Here: sync.Done{Deed: "modified", Size: 18_200_000, Mtime: 1_795_000_000_000_000_000, Rows: 10_000, Cols: 8}, There: sync.Done{Deed: "deleted", Rows: -1}}},
+			Here: sync.Done{Deed: "modified", Size: 18_200_000, Mtime: 1_795_000_000_000_000_000, Rows: 10_000, Cols: 8}, There: sync.Done{Deed: "deleted", Rows: -1}, Base: &sync.TableSize{Rows: 9_500, Cols: 8}}},
 		"log": logList{{Time: time.Date(2026, 11, 23, 14, 15, 0, 0, time.UTC), Action: "pull", Dataset: "densegen/my_dataset_of_a_long_name",
 			Remote: "bu-scc", State: sync.Transferred, Added: 3, Modified: 2, Deleted: 1, Bytes: 36_000_000}},
 		"remote": remoteDetails{path: "/home/me/.config/dnadesign/usr-remotes.yaml", remote: profiles.Default("bu-scc")},

@@ -31,10 +31,11 @@ type mergedEvents struct {
 // movedData is one path that a side, or both, changed.
 type movedData struct {
 	jsonPath
-	Class   string   `json:"class"`
-	Here    doneData `json:"here"`
-	There   doneData `json:"there"`
-	Outcome string   `json:"outcome"` // local, remote, merged or conflict
+	Class   string          `json:"class"`
+	Here    doneData        `json:"here"`
+	There   doneData        `json:"there"`
+	Base    *sync.TableSize `json:"base"`    // of the primary, while both sides had the same; null where it is not known
+	Outcome string          `json:"outcome"` // local, remote, merged or conflict
 }
 
 type doneData struct {
@@ -66,7 +67,7 @@ func mergeJSON(m *sync.MergeReport) *mergeData {
 func movedJSON(paths []sync.Moved) []movedData {
 	out := make([]movedData, len(paths))
 	for i, c := range paths {
-		out[i] = movedData{newJSONPath(c.Path), c.Class.String(), doneJSON(c.Here), doneJSON(c.There), c.Outcome}
+		out[i] = movedData{newJSONPath(c.Path), c.Class.String(), doneJSON(c.Here), doneJSON(c.There), c.Base, c.Outcome}
 	}
 	return out
 }
@@ -97,21 +98,32 @@ func movedGrid(paths []sync.Moved) *grid {
 		if c.Outcome == "conflict" {
 			t = bad
 		}
-		g.rows = append(g.rows, []cell{{text: shown(c.Path)}, {text: classLabel(c.Class)}, {text: doneText(c.Here, c.There)}, {text: doneText(c.There, c.Here)}, {c.Outcome, t}})
+		g.rows = append(g.rows, []cell{{text: shown(c.Path)}, {text: classLabel(c.Class)}, {text: doneText(c.Here, c.Base)}, {text: doneText(c.There, c.Base)}, {c.Outcome, t}})
 	}
 	return g
 }
 
-// doneText says what a side did: the change, then what is there now.
-func doneText(d, other sync.Done) string {
+// doneText says what a side did: the change, then what is there now, of a table against what both had.
+func doneText(d sync.Done, base *sync.TableSize) string {
 	words := []string{orElse(d.Deed, "-")}
 	if d.Mtime != 0 && d.Deed != "" {
 		words = append(words, size(d.Size), time.Unix(0, d.Mtime).UTC().Format("2006-01-02 15:04"))
 	}
 	if d.Rows >= 0 && d.Deed != "" {
-		words = append(words, fmt.Sprintf("%d rows, %d columns", d.Rows, d.Cols))
+		if base == nil {
+			base = &sync.TableSize{Rows: d.Rows, Cols: d.Cols}
+		}
+		words = append(words, fmt.Sprintf("%d rows%s, %d columns%s", d.Rows, since(d.Rows-base.Rows), d.Cols, since(d.Cols-base.Cols)))
 	}
 	return strings.Join(words, ", ")
+}
+
+// since says how many more, or fewer, there are.
+func since(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%+d)", n)
 }
 
 // mergeWords says what a sync would do, such as "merges 5 files from there and 2 from here, no conflict".

@@ -93,3 +93,20 @@ func (b *bench) text(code int, args ...string) string {
 	}
 	return stdout + stderr
 }
+
+// TestConflictOfTables: a primary that both sides rewrote is told with what each did to what they had in common.
+func TestConflictOfTables(t *testing.T) {
+	const id = "densegen/x"
+	b := newBench(t)
+	b.dataset("cluster", id)
+	b.run(0, "pull", id, "cluster", "-y")
+	must(t, dataset.Increment(b.path("cluster", id), 50))
+	must(t, dataset.AddColumn(b.path("local", id)))
+	stdout, stderr := b.run(codeRefused, "sync", id, "cluster", "-y")
+	wants(t, stderr, "150 rows (+50), 7 columns", "100 rows, 8 columns (+1)")
+	stdout, _ = b.run(codeRefused, "sync", id, "cluster", "-y", "--format", "json")
+	wants(t, stdout, `"base": {`, `"rows": 100`, `"rows": 150`)
+	stdout, _ = b.run(0, "diff", id, "cluster")
+	wants(t, stdout, "(+50)", "(+1)")
+	b.run(0, "sync", id, "cluster", "-y", "--take-remote", "records.parquet", "--take-remote", "_snapshots/*")
+}

@@ -37,8 +37,15 @@ type Base struct {
 	Classes   []verify.Class  `json:"classes"`             // those that were equal then
 	Print     string          `json:"print,omitempty"`     // fingerprint of the files, where all digests are known
 	Meta      []byte          `json:"meta,omitempty"`      // text of meta.md, which merges by lines; nil where it is not known
+	Table     *TableSize      `json:"table,omitempty"`     // of the primary; nil where it is not known
 	Files     verify.Manifest `json:"-"`
 	Algorithm string          `json:"-"` // of the digests as they were written
+}
+
+// TableSize is what a table has.
+type TableSize struct {
+	Rows int64 `json:"rows"`
+	Cols int64 `json:"cols"`
 }
 
 // Covers reports whether the base records a class.
