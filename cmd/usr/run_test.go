@@ -24,6 +24,7 @@ type bench struct {
 	terminal       bool
 	width          int
 	stdout, stderr bytes.Buffer
+	clock          time.Time // zero: the true one
 }
 
 // newBench makes two roots, local and cluster, and a remotes file with the remote "cluster" of type local.
@@ -62,11 +63,18 @@ func (b *bench) dataset(root, id string) {
 	must(b.t, dataset.Write(b.path(root, id), dataset.Options{ID: id}))
 }
 
+func (b *bench) now() time.Time {
+	if b.clock.IsZero() {
+		return time.Now()
+	}
+	return b.clock
+}
+
 func (b *bench) env() env {
 	return env{
 		stdin: strings.NewReader(b.stdin), stdout: &b.stdout, stderr: &b.stderr, dir: b.dir,
 		getenv:     func(name string) string { return b.vars[name] },
-		isTerminal: func(any) bool { return b.terminal }, width: func(any) int { return b.width }, now: time.Now,
+		isTerminal: func(any) bool { return b.terminal }, width: func(any) int { return b.width }, now: b.now,
 	}
 }
 
