@@ -56,7 +56,7 @@ type Staged struct {
 	Names    verify.Names // how names are taken there; in an empty root that shows only now
 }
 
-// ErrNoLink: a file cannot have a second name, because of whose it is or of where it is.
+// ErrNoLink reports that a file cannot have a second name, because of whose it is or of where it is.
 var ErrNoLink = errors.New("a file there can have no second name")
 
 // Change is what becomes of a file of live, or of a directory.
