@@ -42,6 +42,9 @@ var keys = []key{
 	{name: "keep_generations", field: func(r *Remote) any { return &r.KeepGenerations }, max: maxNumber},
 	{name: "rebuildable", field: func(r *Remote) any { return &r.Rebuildable }, check: isPattern},
 	{name: "max_files", field: func(r *Remote) any { return &r.MaxFiles }, min: 1, max: maxEntries},
+	{name: "compute", field: func(r *Remote) any { return &r.Compute }, check: isProgram},
+	{name: "compute_from", field: func(r *Remote) any { return &r.ComputeFrom }},
+	{name: "compute_wait", field: func(r *Remote) any { return &r.ComputeWait }},
 	{name: "keep_unique", field: func(r *Remote) any { return &r.KeepUnique }},
 	{name: "lock_timeout", field: func(r *Remote) any { return &r.LockTimeout }},
 	{name: "control_persist", field: func(r *Remote) any { return &r.ControlPersist }},
@@ -185,6 +188,34 @@ func Duration(s string) (time.Duration, bool) {
 	}
 	d, err := time.ParseDuration(s)
 	return d, err == nil && d >= 0
+}
+
+// Bytes is a number of bytes. Text has it with a K, M, G or T of 1024 each.
+type Bytes int64
+
+const notBytes = `must be a number of bytes such as 20G or 500M`
+
+func bytesOf(s string) (Bytes, bool) {
+	digits := strings.TrimRight(strings.ToUpper(s), "B")
+	shift := 0
+	if i := strings.IndexAny(digits, "KMGT"); i >= 0 && i == len(digits)-1 {
+		shift = 10 * (1 + strings.IndexByte("KMGT", digits[i]))
+		digits = digits[:i]
+	}
+	n, err := strconv.ParseUint(digits, 10, 63-shift)
+	return Bytes(n << shift), err == nil
+}
+
+// String is what a file has.
+func (b Bytes) String() string {
+	unit := ""
+	for _, u := range "KMGT" {
+		if b == 0 || b%1024 != 0 {
+			break
+		}
+		b, unit = b/1024, string(u)
+	}
+	return strconv.FormatInt(int64(b), 10) + unit
 }
 
 const day = 24 * time.Hour

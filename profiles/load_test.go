@@ -62,6 +62,9 @@ remotes:
     streams: 4
     keep_generations: 0
     max_files: 20
+    compute: srun -n1 -c2
+    compute_from: 1500M
+    compute_wait: 90s
     keep_unique: 60d
     lock_timeout: 90
     control_persist: 10m
@@ -76,6 +79,7 @@ remotes:
 		SSHOptions:   []string{"Compression=yes", "ServerAliveInterval 5"},
 		TransferHost: "scc-globus.bu.edu", RsyncPath: "/opt/rsync 3/bin/rsync",
 		RepoRoot: "/project/repo", LocalRepoRoot: "~/repo", Bwlimit: "1.5M", Streams: 4, MaxFiles: 20,
+		Compute: "srun -n1 -c2", ComputeFrom: 1500 << 20, ComputeWait: 90 * time.Second,
 		KeepUnique: 60 * 24 * time.Hour, LockTimeout: 90 * time.Second, ControlPersist: 10 * time.Minute, Ignore: []string{"*.tmp", "scratch/"},
 	}
 	mount := Default("mount")
@@ -206,6 +210,12 @@ func TestMistakes(t *testing.T) {
 		{"lock_timeout", one("lock_timeout: soon"), `line 5: remotes.a.lock_timeout: must be a duration such as 5m, 90s or 30d, or whole seconds, is "soon"`},
 		{"lock_timeout negative", one("lock_timeout: -5m"), `line 5: remotes.a.lock_timeout: must be a duration such as 5m, 90s or 30d, or whole seconds, is "-5m"`},
 		{"keep_unique", one("keep_unique: 30 days"), `line 5: remotes.a.keep_unique: must be a duration such as 5m, 90s or 30d, or whole seconds, is "30 days"`},
+		{"compute that is an option", one("compute: -n1"), `line 5: remotes.a.compute: must not begin with '-', is "-n1"`},
+		{"compute of two lines", one(`compute: "srun\nsh"`), `line 5: remotes.a.compute: must not hold control characters, is "srun\nsh"`},
+		{"compute_from", one("compute_from: 20 gigs"), `line 5: remotes.a.compute_from: must be a number of bytes such as 20G or 500M, is "20 gigs"`},
+		{"compute_from negative", one("compute_from: -1"), `line 5: remotes.a.compute_from: must be a number of bytes such as 20G or 500M, is "-1"`},
+		{"compute_from too large", one("compute_from: 9999999999T"), `line 5: remotes.a.compute_from: must be a number of bytes such as 20G or 500M, is "9999999999T"`},
+		{"compute_wait", one("compute_wait: long"), `line 5: remotes.a.compute_wait: must be a duration such as 5m, 90s or 30d, or whole seconds, is "long"`},
 		{"keep_unique negative", one("keep_unique: -1d"), `line 5: remotes.a.keep_unique: must be a duration such as 5m, 90s or 30d, or whole seconds, is "-1d"`},
 		{"control_persist", one("control_persist: true"), `line 5: remotes.a.control_persist: must be a duration such as 5m, 90s or 30d, or whole seconds, is the truth value true`},
 		{"ignore", one(`ignore: [""]`), `line 5: remotes.a.ignore[0]: must be a pattern without control characters, is ""`},

@@ -38,6 +38,9 @@ type Remote struct {
 	KeepGenerations int
 	MaxFiles        int           // a dataset with more entries counts as a fault of the far side
 	KeepUnique      time.Duration // how long files of earlier generations that exist nowhere else are kept
+	Compute         string        // a command to which a shell is appended, on a compute node, for hashing; "": none
+	ComputeFrom     Bytes         // of a command, from how many on that shell is used
+	ComputeWait     time.Duration // for a place in the queue
 	LockTimeout     time.Duration
 	ControlPersist  time.Duration // 0: the connection is closed at the end
 	Ignore          []string
@@ -50,6 +53,7 @@ func Default(name string) Remote {
 	return Remote{
 		Name: name, Type: SSH, BatchMode: true, RsyncPath: "rsync",
 		Streams: 1, KeepGenerations: 1, KeepUnique: 30 * day, MaxFiles: 5_000_000, LockTimeout: 5 * time.Minute,
+		ComputeFrom: 20 << 30, ComputeWait: 15 * time.Minute,
 	}
 }
 

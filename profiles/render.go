@@ -71,10 +71,13 @@ func same(a, b reflect.Value) bool {
 	return reflect.DeepEqual(a.Interface(), b.Interface())
 }
 
-// value makes the node of a text, a number, a boolean, a duration or a list.
+// value makes the node of a text, a number, a boolean, a duration, a number of bytes or a list.
 func value(v any) *yaml.Node {
 	if d, ok := v.(time.Duration); ok {
 		v = durationText(d)
+	}
+	if b, ok := v.(Bytes); ok {
+		v = b.String()
 	}
 	node := &yaml.Node{}
 	if err := node.Encode(v); err != nil {

@@ -126,6 +126,8 @@ func (p *parser) value(r *Remote, pair pair, name string) {
 		p.truth(field, pair, name)
 	case *time.Duration:
 		p.duration(field, pair, name)
+	case *Bytes:
+		p.bytes(field, pair, name)
 	}
 }
 
@@ -206,6 +208,17 @@ func (p *parser) duration(field *time.Duration, pair pair, name string) {
 		return
 	}
 	*field = d
+}
+
+func (p *parser) bytes(field *Bytes, pair pair, name string) {
+	n := pair.value
+	if !isText(n) && !isNumber(n) {
+		p.wrong(pair.line, name, "%s, is %s", notBytes, kindOf(n))
+	} else if b, ok := bytesOf(n.Value); !ok {
+		p.wrong(pair.line, name, "%s, is %q", notBytes, n.Value)
+	} else {
+		*field = b
+	}
 }
 
 func isText(n *yaml.Node) bool {

@@ -1,5 +1,7 @@
 package sync
 
+import "time"
+
 // Observer receives events while the engine works; the printers live behind it. The engine calls it from several
 // goroutines, never after the command returned.
 type Observer func(Event)
@@ -43,6 +45,9 @@ type Progressed struct {
 
 // PhaseTransfer is the phase in which the bytes move.
 const PhaseTransfer = "transfer"
+
+// Queued reports that a place on a compute node is waited for, and with the zero time that it no longer is.
+type Queued struct{ Since time.Time }
 
 // Warned is a warning for the user that does not stop the command.
 type Warned struct{ Text string }

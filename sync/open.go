@@ -147,6 +147,8 @@ func (p *Pair) reach(ctx context.Context, profile profiles.Remote, reach Reach) 
 			Command: func(argv []string) { p.executions.Add(1); p.o.Observe(Ran{argv}) },
 		},
 		Lazy: true, Waiting: p.o.waiting,
+		Compute: shell.Compute{Command: profile.Compute, From: int64(profile.ComputeFrom), Wait: profile.ComputeWait,
+			Queued: func(since time.Time) { p.o.Observe(Queued{since}) }, Warn: func(text string) { p.warn("%s", text) }},
 	})
 	if err != nil {
 		return nil, err

@@ -177,7 +177,7 @@ func hintTool(tool, where string) string {
 	case "rsync":
 		return "install rsync 3.1.3 or later " + on + " (macOS: `brew install rsync`), or set rsync_path in the profile"
 	}
-	return "install " + tool + " " + on
+	return "correct compute in the profile: give " + tool + " with its whole path " + on + ", or load it first, as in \". /etc/profile; " + tool + " ...\""
 }
 
 func (a *app) hintDoctor() string {

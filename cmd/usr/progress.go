@@ -29,6 +29,7 @@ type progress struct {
 	lock      remote.Waiting // for which the command waits
 	lockUntil time.Time
 	lockSaid  string
+	queued    time.Time                  // since when a place on a compute node is waited for
 	idle      func(now time.Time) string // while a follow waits: what for
 
 	expected, done, failed int       // datasets, where there are many
@@ -213,6 +214,18 @@ func (p *progress) describe(now time.Time) string {
 	if p.lock.Path != "" {
 		return p.lockWords(now)
 	}
+	if p.queued.IsZero() {
+		return p.stepped(now)
+	}
+	text := "in the queue for " + clock(now.Sub(p.queued))
+	if f := p.underWay(); f != nil && f.Phase == sync.PhaseTransfer { // meanwhile
+		text = p.stepped(now) + "; " + text
+	}
+	return text
+}
+
+// stepped describes how far the step is.
+func (p *progress) stepped(now time.Time) string {
 	f := p.underWay()
 	if f == nil {
 		return stepWords[p.step]
@@ -248,6 +261,12 @@ func (p *progress) countWords(now time.Time) string {
 	return text
 }
 
+// clock is minutes and seconds.
+func clock(d time.Duration) string {
+	seconds := int(d / time.Second)
+	return fmt.Sprintf("%d:%02d", seconds/60, seconds%60)
+}
+
 // lockWords say who has a lock, since when, and how long it is still waited for.
 func (p *progress) lockWords(now time.Time) string {
 	left := max(0, p.lockUntil.Sub(now)).Round(time.Second)
@@ -274,6 +293,8 @@ func (p *progress) observe(e sync.Event) {
 			p.lockSaid = e.Path + e.Holder
 			p.say("usr: " + p.lockWords(time.Now()))
 		}
+	case sync.Queued:
+		p.queued = e.Since
 	case sync.Warned:
 		if slices.Contains(p.warnings, e.Text) { // the preview said it already
 			return

@@ -125,6 +125,7 @@ func remoteValues(r profiles.Remote) []remoteValue {
 		{"repo_root", text(r.RepoRoot), none}, {"local_repo_root", text(r.LocalRepoRoot), none},
 		{"bwlimit", text(r.Bwlimit), none}, {"streams", r.Streams, ""}, {"keep_generations", r.KeepGenerations, ""},
 		{"max_files", r.MaxFiles, ""},
+		{"compute", text(r.Compute), none}, {"compute_from", r.ComputeFrom.String(), ""}, {"compute_wait", span(r.ComputeWait), none},
 		{"keep_unique", span(r.KeepUnique), none},
 		{"lock_timeout", span(r.LockTimeout), none}, {"control_persist", span(r.ControlPersist), "(closed at the end)"},
 		{"ignore", list(r.Ignore), none},

@@ -208,7 +208,7 @@ serve() {
     st=0 err=
     case $verb in
     quit) disarm; trailer 0 ''; exit 0;;
-    claim|stagefile|lock|unlock|release|locked) "main_$verb" "$@"; st=$?; arm; trailer $st "$err";;
+    claim|stagefile|lock|unlock|release|locked|job) "main_$verb" "$@"; st=$?; arm; trailer $st "$err";;
     promote|recover) disarm; perform "$verb" "$@"; arm; trailer $st "$err";;
     *) ( exec 5>&- 8>&- 9>&-; perform "$verb" "$@"; trailer $st "$err" ) </dev/null & job=$!;;
     esac

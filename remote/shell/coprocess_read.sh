@@ -192,11 +192,21 @@ hasher() { # algorithm: $small for many little files, $large for bytes; both pri
   esac
   [ -n "$small" ] || fail "there is no tool for $1"
 }
-# batches: tools that do not write line by line themselves are made to, for the lines of two processes meet here.
+# In a job what is hashed is told with its stamps, those of before and those of after, for the other end to hold against
+# its listing.
+hashers=2 stamp=: stampone=:
+main_job() { # by as many processes as the job may run; it ends where no sign of life comes
+  claim=job
+  stamp="$stat '$record' -- \"\$@\"" stampone="$stat '${record% *} ./' -- \"\$p\" || echo"
+  for n in "${NSLOTS-}" "${SLURM_CPUS_ON_NODE-}" "${LSB_DJOB_NUMPROC-}" "${NCPUS-}" "$(nproc 2>/dev/null)"; do
+    case $n in ''|0|*[!0-9]*) ;; *) hashers=$n; break;; esac
+  done
+}
+# batches: tools that do not write line by line themselves are made to, for the lines of several processes meet here.
 batches() { # size tool
-  case $2 in
-  b3sum*|sha256sum*) xargs -0 -n "$1" -P 2 $2;;
-  *) xargs -0 -n "$1" -P 2 sh -c "$2"' "$@" | while IFS= read -r l; do printf "%s\n" "$l"; done' sh;;
+  case $stamp$2 in
+  :b3sum*|:sha256sum*) xargs -0 -n "$1" -P "$hashers" $2;;
+  *) xargs -0 -n "$1" -P "$hashers" sh -c "{ $stamp; $2"' "$@"; '"$stamp"'; } | while IFS= read -r l; do printf "%s\n" "$l"; done' sh;;
   esac
 }
 # regular: those of the names on standard input that are files: a tool would wait for a fifo's writer.
@@ -218,12 +228,15 @@ do_present() { # as do_hash, after a line with the clock
   now; printf '%s\n' "$t"
   do_hash "$@"
 }
-do_hash1() { # algorithm dir, any names: a line for each in the same order, which begins with ! for an error
+do_hash1() { # algorithm dir, any names: a line for each in the same order, which begins with ! for an error; in a job
+  # between two of stamps, but for what is no file
   hasher "$1"; enter "$2"
   names | xargs -0 sh -c '
     for p do
       [ -f "$p" ] || [ ! -e "$p" ] || { echo "!not a regular file"; continue; }
+      '"$stampone"'
       if out=$( { '"$large"' <"$p"; } 2>&1 ); then printf "%.64s\n" "$out"; else printf "!%s\n" "$(printf %s "$out" | tr "\n" " ")"; fi
+      '"$stampone"'
     done' sh || :
 }
 do_prefix() { hasher "$1"; readable "$2"; head -c "$3" -- "$2" | $large; }

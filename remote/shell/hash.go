@@ -27,6 +27,10 @@ type Sized struct {
 // Hash reads files below dir in full and calls got once for each path, in any order, from this goroutine. A file that
 // cannot be read is reported so and does not stop the others. algorithm is "blake3" or "sha256".
 func (s *Session) Hash(ctx context.Context, dir, algorithm string, files []*verify.Entry, got func(path string, d verify.Digest, err error)) error {
+	files, err := s.hashInJob(ctx, dir, algorithm, files, got)
+	if err != nil {
+		return err
+	}
 	for some := range slices.Chunk(files, HashBatch) {
 		sized := make([]Sized, len(some))
 		for i, e := range some {

@@ -23,8 +23,9 @@ type landing struct {
 	mu       sync.Mutex
 	reported []Sized
 
-	read verify.Manifest // by the one goroutine, as is err
-	err  error
+	read  verify.Manifest // by the one goroutine, as are bytes and err
+	bytes int64           // reported so far
+	err   error
 }
 
 // landingPause is the time between two batches: long enough for a file to get into its place.
@@ -66,6 +67,9 @@ func (l *landing) run() {
 		missed := l.hash(waiting[:n])
 		waiting = append(missed, waiting[n:]...)
 		l.mu.Lock()
+		for _, f := range l.reported {
+			l.bytes += f.Size
+		}
 		waiting = append(waiting, l.reported...)
 		l.reported = nil
 		l.mu.Unlock()
@@ -83,8 +87,11 @@ func batch(files []Sized) int {
 	return len(files)
 }
 
-// hash returns the files that were not there.
+// hash returns the files that were not there. It leaves much to a job.
 func (l *landing) hash(files []Sized) (missed []Sized) {
+	if l.session.compute.wanted(l.session.o.Compute, l.bytes) {
+		return files
+	}
 	begun := len(l.read)
 	clock, missed, err := l.session.hashPresent(l.ctx, l.dir, l.algorithm, files, func(path string, sum verify.Digest) {
 		l.read = append(l.read, verify.Entry{Path: path, Digest: sum})

@@ -30,6 +30,7 @@ func (s *Session) Claim(ctx context.Context, key string, timeout time.Duration) 
 // that can be neither made nor locked is tolerated: locked is false then.
 func (s *Session) Lock(ctx context.Context, live string, timeout time.Duration, readOnly bool) (locked bool, err error) {
 	path := live + "/.usr.lock"
+	s.locking.Store(true)
 	err = s.obtain(ctx, request{verb: "lock", args: []string{live}}, path, timeout)
 	if readOnly && hasStatus(err, statusUnlockable) {
 		return false, nil
@@ -46,7 +47,10 @@ func (s *Session) Locked(ctx context.Context) error {
 }
 
 // Unlock releases the dataset's lock; without one it does nothing. It is not interrupted by its context.
-func (s *Session) Unlock(ctx context.Context) error { return s.release(ctx, "unlock", &s.live) }
+func (s *Session) Unlock(ctx context.Context) error {
+	s.locking.Store(false)
+	return s.release(ctx, "unlock", &s.live)
+}
 
 // Release gives up the claim, as Unlock does the lock.
 func (s *Session) Release(ctx context.Context) error { return s.release(ctx, "release", &s.claimFor) }

@@ -23,6 +23,8 @@ type Options struct {
 	Watchdog time.Duration
 	// Silence is how long the host may say nothing while a request is under way, beside the time that its work may take; 0: 2 min.
 	Silence time.Duration
+	// Compute is another pair of hands for hashing.
+	Compute Compute
 }
 
 const (
@@ -63,7 +65,7 @@ func start(ctx context.Context, c *ssh.Conn, o Options) (*Session, error) {
 	if o.Silence == 0 {
 		o.Silence = defaultSilence
 	}
-	s := &Session{conn: c, o: o, root: filepath.Clean(c.Target().BaseDir), bulk: &bulk{}}
+	s := &Session{conn: c, o: o, root: filepath.Clean(c.Target().BaseDir), bulk: &bulk{}, compute: &compute{}}
 	err := s.advance()
 	if err == nil && (!o.Lazy || o.Interactive) {
 		err = s.Ready(ctx)
@@ -78,11 +80,14 @@ func start(ctx context.Context, c *ssh.Conn, o Options) (*Session, error) {
 // advance starts the next way of connecting, with the remote shell at its end.
 func (s *Session) advance() error {
 	s.token = newToken()
-	return s.conn.Advance(shellCommand(s.token, s.o.Watchdog), []byte(bootstrap+script+"hello 0\n"))
+	return s.conn.Advance(shellCommand("", s.token, s.o.Watchdog), []byte(bootstrap+script+"hello 0\n"))
 }
 
 // Close ends the session, its locks and every process of its connections, except a master that is kept.
 func (s *Session) Close() error {
+	if !s.beside {
+		s.compute.close()
+	}
 	err := s.conn.Close(s.quit)
 	if !s.beside {
 		s.bulk.close()

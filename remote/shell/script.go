@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-//go:embed coprocess*.sh
+//go:embed coprocess*.sh job.sh
 var scripts embed.FS
 
 // script is what the remote shell is to be: no comments, they need not travel.
@@ -47,11 +47,13 @@ func StripComments(text string) string {
 }
 
 // shellCommand is the remote command line, safe for sh, csh and fish alike: the login shell is replaced by a POSIX
-// shell that reads the bootstrap, and nothing beyond it, from its standard input.
-func shellCommand(token string, watchdog time.Duration) string {
-	return fmt.Sprintf(`exec sh -c 'eval "$(dd bs=1 count=%d 2>/dev/null)"' usr %s %d %s`,
-		len(bootstrap), token, int((watchdog+time.Second-1)/time.Second), whoami())
+// shell that runs what it is to do first and reads the bootstrap, and nothing beyond it, from its standard input.
+func shellCommand(first, token string, watchdog time.Duration) string {
+	return fmt.Sprintf(`exec sh -c '%s%s' usr %s %d %s`, first, evaluate(len(bootstrap)), token, int((watchdog+time.Second-1)/time.Second), whoami())
 }
+
+// evaluate is the code that runs the next n bytes of standard input, and reads no more.
+func evaluate(n int) string { return fmt.Sprintf(`eval "$(dd bs=1 count=%d 2>/dev/null)"`, n) }
 
 // whoami is what the next one who finds a lock held will see among the arguments of our remote shell.
 func whoami() string {

@@ -42,14 +42,16 @@ type Session struct {
 
 	listed atomic.Int64 // the most names that an answer had so far
 
-	bulk   *bulk
-	beside bool // another session has the connection, and told the facts
+	bulk    *bulk
+	compute *compute
+	locking atomic.Bool // a lock of a dataset is asked for or held: no queue is waited in
+	beside  bool        // another session has the connection, and told the facts
 }
 
 // Beside is a session of its own over the same connection, which must have answered. It begins with the first request that
 // needs it, and must be closed before this one.
 func (s *Session) Beside(waiting func(remote.Waiting)) *Session {
-	b := &Session{conn: s.conn.Beside(), o: s.o, root: s.root, facts: s.facts, bulk: s.bulk, beside: true}
+	b := &Session{conn: s.conn.Beside(), o: s.o, root: s.root, facts: s.facts, bulk: s.bulk, compute: s.compute, beside: true}
 	b.o.Waiting = waiting
 	return b
 }
@@ -323,14 +325,24 @@ func (s *Session) checkNoise() error {
 // hello reads the two answers that come unasked: an empty one, before which there is only noise, and the facts.
 func (s *Session) hello(l *ssh.Line) error {
 	l.Await()
+	if err := s.begun(l); err != nil {
+		return err
+	}
+	return s.introduced(l)
+}
+
+// begun reads an empty answer, before which there is only noise.
+func (s *Session) begun(l *ssh.Line) error {
 	noise := &head{}
 	greeting := newAnswer(l.Out, s.token)
 	greeting.left = mostNoise
 	_, err := io.Copy(noise, greeting)
 	s.noise = noise.String()
-	if err != nil {
-		return err
-	}
+	return err
+}
+
+// introduced reads the facts.
+func (s *Session) introduced(l *ssh.Line) error {
 	var facts bytes.Buffer
 	if _, err := facts.ReadFrom(newAnswer(l.Out, s.token)); err != nil {
 		return err
