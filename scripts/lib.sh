@@ -22,6 +22,8 @@ has_tool() {
   case $1 in
     sshd) have_sshd ;;
     rsync) have_rsync ;;
+    slurm) have slurmctld || [ -x /usr/sbin/slurmctld ] ;;
+    gridengine) have sge_qmaster || [ -x /usr/sbin/sge_qmaster ] ;;
     *) have "$1" ;;
   esac
 }
@@ -65,6 +67,8 @@ package() {
     *:mount.exfat-fuse) echo fuse-exfat ;;
     *:setfacl) echo acl ;;
     *:setfattr) echo attr ;;
+    apt-get:slurm) echo slurm-wlm munge ;;
+    apt-get:gridengine) echo gridengine-master gridengine-exec gridengine-client ;;
     dnf:shellcheck) echo epel-release ShellCheck ;;
     *) echo "$2" ;;
   esac
@@ -93,8 +97,8 @@ install_packages() {
   return "$code"
 }
 
-# A server that was installed for the tests must not become one for the network.
-install_sshd() {
+# install_idle MANAGER PACKAGE...: a server that is installed for the tests must not become one for the network.
+install_idle() {
   local m=$1 policy=/usr/sbin/policy-rc.d made=
   if [ "$m" = apt-get ] && [ ! -e "$policy" ]; then
     printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
@@ -102,9 +106,15 @@ install_sshd() {
     made=yes
   fi
   local code=0
-  # shellcheck disable=SC2046 # a package may need another
-  install_packages "$m" $(package "$m" sshd) || code=$?
+  install_packages "$@" || code=$?
   [ -z "$made" ] || as_root rm -f "$policy"
+  return "$code"
+}
+
+install_sshd() {
+  local code=0
+  # shellcheck disable=SC2046 # a package may need another
+  install_idle "$1" $(package "$1" sshd) || code=$?
   if have systemctl; then
     as_root systemctl disable --now ssh.service ssh.socket sshd.service >/dev/null 2>&1 </dev/null || true
     say "sshd was installed for the tests and is switched off as a service"
@@ -116,12 +126,15 @@ install_tool() {
   local m
   m=$(manager)
   [ -n "$m" ] || return 1
-  if [ "$1" = sshd ]; then
-    install_sshd "$m"
-  else
-    # shellcheck disable=SC2046 # a package may need another
-    install_packages "$m" $(package "$m" "$1")
-  fi
+  # shellcheck disable=SC2046 # a package may need another
+  case $1 in
+    sshd) install_sshd "$m" ;;
+    slurm | gridengine)
+      install_idle "$m" $(package "$m" "$1") || return
+      ! have systemctl || as_root systemctl disable munge slurmctld slurmd gridengine-master gridengine-exec >/dev/null 2>&1 </dev/null || true
+      ;;
+    *) install_packages "$m" $(package "$m" "$1") ;;
+  esac
 }
 
 # need TOOL...: installs the missing ones or gives up.

@@ -136,7 +136,8 @@ func (s *Session) startJob(ctx context.Context) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &Session{conn: s.conn.Beside(), o: Options{Watchdog: s.o.Watchdog, Silence: s.o.Silence}, root: s.root, token: newToken(), beside: true}
+	j := &Session{conn: s.conn.Beside(), o: Options{Watchdog: s.o.Watchdog, Silence: s.o.Silence}, root: s.root, token: newToken(),
+		bulk: &bulk{}, compute: &compute{}}
 	s.conn.Count()
 	if err = j.begin(ctx, s.o.Compute, string(path)); err == nil {
 		err = s.showBase(ctx, j)
@@ -198,6 +199,10 @@ func (s *Session) await(ctx context.Context, o Compute) error {
 
 // unstarted says why a command gave no shell.
 func (s *Session) unstarted(l *ssh.Line, o Compute, noise string) error {
+	select { // its status tells a mistake from a full queue
+	case <-l.Done():
+	case <-time.After(10 * time.Second):
+	}
 	status := l.Failure(remote.Other).Status
 	said := remote.Escape(lastWords(s.conn.Said()))
 	if said == "" {

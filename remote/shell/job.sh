@@ -13,9 +13,10 @@ trap : INT TERM
   exec 2>&4 3<&- 4>&-
   COMMAND /bin/sh
   st=$?
-  exec 2>/dev/null
+  exec >/dev/null 2>&1
   trap '' INT TERM
   kill -s TERM 0
+  (sleep 1; kill -s TERM 0) & # a shell that is just made may miss one
   exit $st
 }
 exit $?
