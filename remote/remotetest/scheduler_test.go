@@ -15,6 +15,9 @@ func TestSchedulers(t *testing.T) {
 			if out, err := s.run(s.Command + " echo through").CombinedOutput(); string(out) != "through\n" {
 				t.Errorf("%q, %v", out, err)
 			}
+			if err := s.Idle(); err != nil { // it is listed for a moment longer
+				t.Error(err)
+			}
 			if err := s.Fill(); err != nil {
 				t.Error(err)
 			}

@@ -4,7 +4,7 @@
 exec 3<&0 4>&2 2>/dev/null
 trap : INT TERM
 {
-  cat <&3
+  cat <&3 || exit # the job has ended before its input
   trap '' INT TERM
   sleep 2; kill -s INT 0
   sleep 2; kill -s TERM 0
