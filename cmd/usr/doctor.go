@@ -9,6 +9,7 @@ import (
 
 	"github.com/dnadesign-maintainers/usr/profiles"
 	"github.com/dnadesign-maintainers/usr/remote/doctor"
+	"github.com/dnadesign-maintainers/usr/remote/shell"
 	"github.com/dnadesign-maintainers/usr/remote/ssh"
 	"github.com/dnadesign-maintainers/usr/sync"
 )
@@ -58,7 +59,8 @@ func (a *app) examine(ctx context.Context, p profiles.Remote, base bool) error {
 	if err != nil {
 		root = "" // which is a finding
 	}
-	d := &doctor.Doctor{Target: t, Options: a.reachOptions(), Root: root, SkipBase: !base, Hint: func(err error) string { return a.explain(err).Hint }}
+	d := &doctor.Doctor{Target: t, Options: a.reachOptions(), Root: root, SkipBase: !base,
+		Compute: shell.Compute{Command: p.Compute, Wait: p.ComputeWait}, Hint: func(err error) string { return a.explain(err).Hint }}
 	found, err := d.Run(ctx)
 	if err != nil {
 		return fmt.Errorf("cannot finish the checks: %w", err)

@@ -46,6 +46,9 @@ type Doctor struct {
 	Root    string // local USR root; "" if there is none
 	// SkipBase leaves the base directory alone: what needs a directory is tried in a temporary one.
 	SkipBase bool
+	// Compute is the profile's command for a shell on a compute node, and how long it may wait for a place. Neither its
+	// From nor its functions are used.
+	Compute shell.Compute
 	// Hint says what to do about an error of the connection.
 	Hint func(error) string
 }
@@ -60,7 +63,7 @@ func (d *Doctor) Run(ctx context.Context) ([]Finding, error) {
 		return r.found, context.Cause(ctx)
 	}
 	begin := time.Now()
-	s, err := shell.Open(ctx, d.Target, shell.Options{Options: d.Options, Noisy: true})
+	s, err := shell.Open(ctx, d.Target, shell.Options{Options: d.Options, Noisy: true, Compute: d.Compute})
 	if err != nil {
 		d.unreached(r, err)
 		return r.found, context.Cause(ctx)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/dnadesign-maintainers/usr/remote/doctor"
 	"github.com/dnadesign-maintainers/usr/remote/remotetest"
+	"github.com/dnadesign-maintainers/usr/remote/shell"
 	"github.com/dnadesign-maintainers/usr/remote/ssh"
 )
 
@@ -160,6 +161,24 @@ func without(t *testing.T, shims map[string]string, names ...string) map[string]
 		check(t, remotetest.Shim(dir, name, script))
 	}
 	return map[string]string{"PATH": dir}
+}
+
+// TestDoctorComputeNode: the command is tried, and what it gives or why it gives nothing is a row.
+func TestDoctorComputeNode(t *testing.T) {
+	t.Parallel()
+	for command, row := range map[string]string{
+		"env":          `ok   compute node: \S+, had after .* m?s, sees the base directory; \w+ .*/s`,
+		"false":        "warn compute node: cannot hash on a compute node: `false` ended with status 1 .* -> try .*",
+		"qrshh -now n": `fail compute node: .*qrshh.* -> correct .*`,
+	} {
+		t.Run(command, func(t *testing.T) {
+			t.Parallel()
+			tg := target(server(t, remotetest.Options{}))
+			tg.BaseDir = t.TempDir()
+			found := examine(t, tg, func(d *doctor.Doctor) { d.Compute = shell.Compute{Command: command, Wait: time.Minute} })
+			expect(t, found, localRows+remoteRows(nil)+baseRows(nil)+lastRows+"\n"+row)
+		})
+	}
 }
 
 func TestDoctorFinds(t *testing.T) {

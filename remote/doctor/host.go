@@ -53,6 +53,9 @@ func (h *hostDoctor) stages(ctx context.Context) {
 			err = check(context.WithoutCancel(ctx))
 		}
 	}
+	if h.Compute.Command != "" && !h.SkipBase && err == nil && ctx.Err() == nil {
+		err = h.compute(ctx)
+	}
 	if h.scratch != "" && err == nil {
 		_, err = h.stage(context.WithoutCancel(ctx), "clean", h.scratch, h.look["made"])
 	}
@@ -283,6 +286,36 @@ func (h *hostDoctor) hashes(ctx context.Context) error {
 		h.ok("hash tools", "%s", list)
 	}
 	return nil
+}
+
+// compute has a shell on a compute node, as hashing would. Only a command that is not there keeps a remote from being used.
+func (h *hostDoctor) compute(ctx context.Context) error {
+	const row = "compute node"
+	begin := time.Now()
+	job, err := h.session.StartJob(ctx)
+	var missing *remote.ToolError
+	if errors.As(err, &missing) {
+		h.add(Fail, row, err.Error(), "correct `compute` in the profile, or load the scheduler's module in a start-up file there")
+		return nil
+	} else if err != nil {
+		if ctx.Err() == nil {
+			h.add(Warn, row, err.Error(), "try `compute` of the profile by hand on the host, with /bin/sh behind it; until then the login node hashes")
+		}
+		return nil
+	}
+	defer job.Close()
+	took := time.Since(begin)
+	f, err := job.Facts(ctx)
+	if err != nil || len(f.Hash) == 0 {
+		return err
+	}
+	there := *h
+	there.session, there.run = job, job.Run
+	rate, err := there.hashRate(ctx, f.Hash[0])
+	if err == nil {
+		h.ok(row, "%s, had after %s, sees the base directory; %s %s/s", f.Host, milliseconds(took), f.Hash[0], size(rate))
+	}
+	return err
 }
 
 // hashRate is bytes a second over a generated stream, the round trip taken off; 0 if the tool is wrong.
