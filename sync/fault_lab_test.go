@@ -278,7 +278,7 @@ func TestFaultStateOfOne(t *testing.T) {
 			l.must(os.WriteFile(count, []byte(fmt.Sprint(at)), 0o666))
 			l.chmod(count, 0o666)
 			l.must(remotetest.Shim(filepath.Join(l.dir, "bin"), "chmod", `n=$(cat `+count+`)
-[ "$(id -u)" != `+fmt.Sprint(l.people["ann"].UID)+` ] || { [ "$n" -gt 0 ] && echo $((n - 1)) >`+count+`; } || kill -9 -$(ps -o pgid= -p $$)
+[ "$(id -u)" != `+fmt.Sprint(l.people["ann"].UID)+` ] || { [ "$n" -gt 0 ] && echo $((n - 1)) >`+count+`; } || kill -9 -$(ps -o pgid= -p $$ | tr -d ' ')
 exec `+remotetest.Real("chmod")+` "$@"`))
 			if said, err := l.does("ann", job{Direction: sync.Push, Once: true}); err == nil || strings.Contains(said, "TRANSFERRED") {
 				t.Fatalf("it was not killed: %s", said)

@@ -14,7 +14,7 @@ makestate() { # root name...
     if [ $((mode & 020)) = 0 ]; then mode=; else mode=$(printf %o $((02700 | (mode & 070)))); fi
     beside .usr-sync "$mode" "$gid"
   fi
-  [ -e ./.gitignore ] || [ -L ./.gitignore ] || (set -C; echo '*' >./.gitignore) || exit 1
+  [ -e ./.gitignore ] || [ -L ./.gitignore ] || (set -C; echo '*' >./.gitignore) 2>/dev/null || [ -e ./.gitignore ] || fail "${PWD%/}/.gitignore: it cannot be made"
   attributes= state=.
   for name do
     if ! step "$name"; then
@@ -25,19 +25,22 @@ makestate() { # root name...
   done
 }
 # beside: a directory that is not here yet is made beside, with mode and group, renamed and entered: a death on the way leaves
-# none that others cannot use. Whoever makes it at the same time is as good.
+# none that others cannot use. Another session of this user makes the same one, and whoever makes it at the same time is as
+# good. Plain mv, which replaces and may refuse, is not asked.
 beside() { # name mode gid
-  made=./$1%new-$(id -u) attempts=0
+  [ -n "$renamer" ] || learn_renamer
+  made=./$1%new-$(id -u) attempts=0 last=
+  [ $renamer != mv ] || made=./$1
   while ! step "$1"; do
     attempts=$((attempts + 1))
-    [ $attempts -lt 20 ] || fail "${PWD%/}/$1: it cannot be made"
-    rmdir -- "$made" 2>/dev/null || :
-    if ! mkdir -m 700 -- "$made"; then [ -d "$made" ] && continue; exit 1; fi
-    [ "$1" != .usr-sync ] || xattrs list . "$made" system.posix_acl_access >/dev/null || continue
-    [ -z "$2" ] || like "$2" "$3" "$made" || { [ -d "$made" ] || continue; exit 1; }
-    [ -d "./$1" ] || mvt "$made" "./$1" || [ -d "./$1" ] || [ ! -d "$made" ] || exit 1
+    [ $attempts -lt 20 ] || fail "${PWD%/}/$1: ${last##*: }"
+    last=$(exec 2>&1
+      (umask "$(printf %o $((0777 & ~0${2:-700})))"; mkdir -- "$made") || { [ -O "$made" ] && [ -d "$made" ] && [ ! -L "$made" ]; } || exit 1
+      if [ "$1" = .usr-sync ]; then xattrs list . "$made" system.posix_acl_access >/dev/null || exit 1; fi
+      [ -z "$2" ] || like "$2" "$3" "$made" || exit 1
+      [ "$made" = "./$1" ] || renames n "$made" "./$1") || [ -d "./$1" ] || continue
   done
-  [ ! -d "../$made" ] || rmdir -- "../$made" 2>/dev/null || :
+  if [ "$made" != "./$1" ] && [ -d "../$made" ]; then rmdir -- "../$made" 2>/dev/null || :; fi
 }
 # fresh: a new file of this text. What has its name goes; a link or fifo is not written to. Whoever may enter the state
 # directory can read it, whatever the umask: he must be able to finish what a dead run began.
@@ -428,17 +431,17 @@ do_dropfile() { case $1 in /*.usr-stage) erase "$1";; *) fail "$1: it is not a s
 
 # -- promotion, in a child of the main shell that shares the lock's descriptor ------------------------------------
 
-# renames: one process makes all the calls, each a rename(2): x exchanges, r renames, l renames a lock file that may not
-# be there. What cannot be renamed is never copied. Without perl and Python each call is a process of its own, and none
-# exchanges.
-renames() { # {x|r|l from to}...
+# renames: one process makes all the calls, each a rename(2): x exchanges, r renames, n replaces nothing where that can be
+# asked for, l renames a lock file that may not be there. What cannot be renamed is never copied. Without perl and Python
+# each call is a process of its own, and none exchanges.
+renames() { # {x|r|n|l from to}...
   [ -n "$renamer" ] || learn_renamer
   case $renamer in
   mv)
     while [ $# -gt 0 ]; do
       case $1 in
       x) return 1;;
-      r) plainly "$2" "$3" || return 1;;
+      [rn]) plainly "$2" "$3" || return 1;;
       l) plainly "$2" "$3" 2>/dev/null || :;;
       esac
       shift 3
@@ -447,15 +450,19 @@ renames() { # {x|r|l from to}...
       ($nr, $at) = splice @ARGV, 0, 2;
       while (@ARGV) {
         ($how, $from, $to) = splice @ARGV, 0, 3;
-        next if $how eq "x" ? $nr && syscall(0 + $nr, 0 + $at, $from, 0 + $at, $to, 2) == 0 : rename $from, $to;
+        $flag = $how eq "x" ? 2 : $how ne "n" ? 0 : $at == -2 ? 4 : 1;
+        next if $flag && $nr && syscall(0 + $nr, 0 + $at, $from, 0 + $at, $to, $flag) == 0;
+        next if $how ne "x" && !($flag && $nr && $!{EEXIST}) && rename $from, $to;
         next if $how eq "l";
         print STDERR "$to: $!\n";
         exit 1;
       }' "$exchange_nr" "$exchange_at" "$@";;
-  *) $renamer -c 'import ctypes, os, sys
+  *) $renamer -c 'import ctypes, errno, os, sys
 nr, at = map(int, sys.argv[1:3]); libc = ctypes.CDLL(None, use_errno=True)
-swap = libc.renameatx_np if nr == 488 else lambda *rest: libc.syscall(nr, *rest)
-calls = dict(x=lambda a, b: swap(at, a, at, b, 2) if nr else -1, r=libc.rename, l=lambda a, b: libc.rename(a, b) * 0)
+flagged = libc.renameatx_np if nr == 488 else lambda *rest: libc.syscall(nr, *rest)
+def new(a, b): return flagged(at, a, at, b, 4 if nr == 488 else 1) if nr else -1
+calls = dict(x=lambda a, b: flagged(at, a, at, b, 2) if nr else -1, r=libc.rename, l=lambda a, b: libc.rename(a, b) * 0,
+    n=lambda a, b: 0 if new(a, b) == 0 else -1 if nr and ctypes.get_errno() == errno.EEXIST else libc.rename(a, b))
 for how, a, b in zip(*[iter(sys.argv[3:])] * 3): calls[how](os.fsencode(a), os.fsencode(b)) == 0 or sys.exit("%s: %s" % (b, os.strerror(ctypes.get_errno())))' \
     "$exchange_nr" "$exchange_at" "$@";;
   esac
