@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -170,7 +171,7 @@ func compareGolden(t *testing.T, path, got string) {
 
 // Every key of a profile is shown.
 func TestRemoteShowsEveryKey(t *testing.T) {
-	const withoutName = 22
+	withoutName := reflect.TypeFor[profiles.Remote]().NumField() - 1
 	if got := len(remoteValues(profiles.Remote{})); got != withoutName {
 		t.Errorf("%d keys are shown, not %d", got, withoutName)
 	}

@@ -8,39 +8,45 @@ like() { m=$1 g=$2; shift 2; chgrp "$g" "$@" 2>/dev/null || :; chmod "00$m" "$@"
 makestate() { # root name...
   enter "$1"
   shift
-  if ! step .usr-sync; then
-    attributes=$(about '%a %g' .) || exit 1
-    mode=0${attributes%% *} gid=${attributes##* }
-    if [ $((mode & 020)) = 0 ]; then mode=; else mode=$(printf %o $((02700 | (mode & 070)))); fi
-    beside .usr-sync "$mode" "$gid"
-  fi
+  step .usr-sync || makefirst
   [ -e ./.gitignore ] || [ -L ./.gitignore ] || (set -C; echo '*' >./.gitignore) 2>/dev/null || [ -e ./.gitignore ] || fail "${PWD%/}/.gitignore: it cannot be made"
-  attributes= state=.
+  attributes=
   for name do
-    if ! step "$name"; then
-      [ -n "$attributes" ] || attributes=$(about '%a %g' "$state") || exit 1
-      beside "$name" ${attributes%% *} ${attributes##* }
-    fi
-    state=$state/..
+    step "$name" && continue
+    [ -n "$attributes" ] || attributes=$(about '%a %g' .) || exit 1
+    mode=0${attributes%% *}
+    makedir "./$name" || [ -d "./$name" ] || exit 1 # another transaction is as good
+    # Below a directory with setgid it is what it is to be from the start: a death here leaves none that others cannot use.
+    [ $((mode & 02000)) != 0 ] || [ $((mode & 070)) = 0 ] || like "${mode#0}" "${attributes##* }" "./$name"
+    step "$name" || exit 1
   done
 }
-# beside: a directory that is not here yet is made beside, with mode and group, renamed and entered: a death on the way leaves
-# none that others cannot use. Another session of this user makes the same one, and whoever makes it at the same time is as
-# good. Plain mv, which replaces and may refuse, is not asked.
-beside() { # name mode gid
+# makedir: with no more than $mode allows.
+makedir() ( # dir
+  hidden=$((0777 & ~mode))
+  umask $((hidden / 64 * 100 + hidden / 8 % 8 * 10 + hidden % 8))
+  exec mkdir -- "$1"
+)
+# makefirst: S is made beside, with mode, group and list, renamed and entered: a death on the way leaves none that others
+# cannot use. Another session of this user makes the same one, and whoever makes it at the same time is as good. Plain mv,
+# which replaces and may refuse, is not asked.
+makefirst() {
+  attributes=$(about '%a %g' .) || exit 1
+  mode=0${attributes%% *}
   [ -n "$renamer" ] || learn_renamer
-  made=./$1%new-$(id -u) attempts=0 last=
-  [ $renamer != mv ] || made=./$1
-  while ! step "$1"; do
+  made=./.usr-sync%new-$(id -u) attempts=0 last=
+  [ $renamer != mv ] || made=./.usr-sync
+  [ $((mode & 020)) = 0 ] && mode=0700 || mode=$((02700 | (mode & 070)))
+  while ! step .usr-sync; do
     attempts=$((attempts + 1))
-    [ $attempts -lt 20 ] || fail "${PWD%/}/$1: ${last##*: }"
+    [ $attempts -lt 20 ] || fail "${PWD%/}/.usr-sync: ${last##*: }"
     last=$(exec 2>&1
-      (umask "$(printf %o $((0777 & ~0${2:-700})))"; mkdir -- "$made") || { [ -O "$made" ] && [ -d "$made" ] && [ ! -L "$made" ]; } || exit 1
-      if [ "$1" = .usr-sync ]; then xattrs list . "$made" system.posix_acl_access >/dev/null || exit 1; fi
-      [ -z "$2" ] || like "$2" "$3" "$made" || exit 1
-      [ "$made" = "./$1" ] || renames n "$made" "./$1") || [ -d "./$1" ] || continue
+      makedir "$made" || { [ -O "$made" ] && [ -d "$made" ] && [ ! -L "$made" ]; } || exit 1
+      xattrs list . "$made" system.posix_acl_access >/dev/null || exit 1
+      [ $((mode)) = $((0700)) ] || like "$(printf %o "$mode")" "${attributes##* }" "$made" || exit 1
+      [ "$made" = ./.usr-sync ] || renames n "$made" ./.usr-sync) || [ -d ./.usr-sync ] || continue
   done
-  if [ "$made" != "./$1" ] && [ -d "../$made" ]; then rmdir -- "../$made" 2>/dev/null || :; fi
+  if [ "$made" != ./.usr-sync ] && [ -d "../$made" ]; then rmdir -- "../$made" 2>/dev/null || :; fi
 }
 # fresh: a new file of this text. What has its name goes; a link or fifo is not written to. Whoever may enter the state
 # directory can read it, whatever the umask: he must be able to finish what a dead run began.
