@@ -29,6 +29,7 @@ func (h *hostDoctor) base(ctx context.Context) error {
 		return err
 	}
 	if !h.inBase() {
+		h.ok("file system", "%s", orUnknown(h.look.line("type")))
 		h.add(Fail, "base writable", orUnknown(h.look.line("writable")), h.writableAdvice())
 		return nil
 	}
@@ -87,9 +88,8 @@ const (
 	lowInodes = 10000
 )
 
-// space reports on the file system: its type, and what is free.
+// space reports what is free.
 func (h *hostDoctor) space() {
-	h.ok("file system", "%s", orUnknown(h.look.line("type")))
 	kb, inodes := shell.Available(h.look["space"]), shell.Available(h.look["inodes"])
 	var saw []string
 	if kb >= 0 {
@@ -130,8 +130,8 @@ func (h *hostDoctor) quota(ctx context.Context) error {
 // tried reports on what a promotion does.
 func (h *hostDoctor) tried(r records) {
 	if h.verdict(r, "write", "base writable", "a file and a directory made, renamed and removed", h.writableAdvice()) {
-		const elsewhere = "put base_dir on another file system (a project directory, not an object store or a FAT disk)"
-		h.verdict(r, "link", "hard links", "made and removed", elsewhere+": unchanged files are hard-linked, not copied")
+		h.fileSystem("file system", h.look.line("type"), r, h.exchanges(r))
+		const elsewhere = "put base_dir on another file system (a project directory, not an object store)"
 		h.verdict(r, "rename", "rename", "a directory renamed out of .usr-sync and back", elsewhere+": .usr-sync and datasets must be on one")
 		h.exchange(r)
 	}
@@ -155,6 +155,31 @@ func (r *report) names(name string, are []string) {
 	r.ok(name, "names %s", strings.Join(saw, ", "))
 }
 
+// fileSystem says in one row what a transfer can count on there.
+func (r *report) fileSystem(name, kind string, saw records, exchanges string) {
+	words := func(record, yes, no string) string {
+		switch {
+		case !saw.has(record):
+			return record + " not tried"
+		case saw[record] != "":
+			return no
+		}
+		return yes
+	}
+	way, links := "in place", words("links", "files are linked", "no hard links")
+	switch {
+	case saw.line("links") == otherInode:
+		links = "each link is another inode"
+	case saw.has("links") && saw["links"] == "" && exchanges != "":
+		way = "in one step"
+	}
+	r.ok(name, "%s: switched %s, %s, %s, %s", orUnknown(kind), way, links,
+		words("clones", "copies share blocks", "copies take room"), words("access lists", "access lists stay", "no access lists"))
+}
+
+// otherInode is what doctor.sh says of a link that does not show what it is a link to.
+const otherInode = "another inode"
+
 // verdict is ok if the record is there and empty.
 func (h *hostDoctor) verdict(r records, record, name, saw, do string) bool {
 	if why := r[record]; why != "" || !r.has(record) {
@@ -165,14 +190,22 @@ func (h *hostDoctor) verdict(r records, record, name, saw, do string) bool {
 	return true
 }
 
+// exchanges is what exchanges two directories there, "" if nothing does.
+func (h *hostDoctor) exchanges(r records) string {
+	switch {
+	case h.session != nil:
+		return r.line("exchange")
+	case exchangeHere(h.scratch+"/a", h.scratch+"/b") == nil:
+		return "this program"
+	}
+	return ""
+}
+
 // exchange says which way a switch goes there.
 func (h *hostDoctor) exchange(r records) {
-	way, by := r.line("exchange"), r.line("noexchange")
+	way, by := h.exchanges(r), r.line("noexchange")
 	if h.session == nil {
-		way, by = "", "this program"
-		if exchangeHere(h.scratch+"/a", h.scratch+"/b") == nil {
-			way = by
-		}
+		by = "this program"
 	}
 	switch {
 	case way != "":

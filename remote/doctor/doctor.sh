@@ -41,13 +41,26 @@ file_system() {
 stage_try() { # base run
   enter "$1/.usr-sync/doctor-$2"
   top=$1/.usr-doctor-$2
-  mkdir a b; echo a >a/file; echo b >b/file; : >lockfile
+  twodirs; : >lockfile
   attempt write change "$top"
-  attempt link hard
+  traits
   attempt rename renamed "$top"
   if exchange a b && [ "$(cat a/file)" = b ]; then put exchange "$way"; else put noexchange "$renamer"; fi
   if learn_locker; then attempt lock locking; fi
   put names "$(namings)"
+}
+# stage_traits: what the local root's file system can do, in a new directory there.
+stage_traits() { # directory
+  mkdir -- "$1" && cd -- "$1" || exit 1
+  put type "$(file_system .)"
+  twodirs
+  traits
+}
+twodirs() { mkdir a b; echo a >a/file; echo b >b/file; }
+traits() {
+  attempt links linked
+  attempt clones cloned
+  if have setfacl; then attempt 'access lists' listed; fi
 }
 # namings: which names are one there, and whether others than UTF-8 are refused.
 namings() {
@@ -60,8 +73,16 @@ namings() {
   ( : >"$bad" ) 2>/dev/null || echo utf8
 }
 change() { mkdir "$1" && echo x >"$1/file" && mv "$1/file" "$1/other" && rm "$1/other" && rmdir "$1"; }
-hard() { ln a/file a/link && [ "$(inode a/file)" = "$(inode a/link)" ] && rm a/link; }
+linked() { $hardlink -- a/file a/link && { [ a/file -ef a/link ] || { echo 'another inode'; false; }; }; }
 renamed() { mvt a "$1" && mvt "$1" a && [ -f a/file ]; }
+cloned() { cp --reflink=always a/file a/clone || cp -c a/file a/clone; }
+# listed: in place directories stay, and with them their lists.
+listed() {
+  setfacl -m u:54321:r-x a && list a || return 1
+  [ -n "$renamer" ] || learn_renamer
+  [ "$renamer" = mv ] || { mkdir c && (printf '.\0' | xattrs dress a c) && list c; }
+}
+list() { getfacl -nc "$1" 2>/dev/null | grep '^user:54321:r-x' >/dev/null || fail "$1 has none"; }
 # locking: this process has the lock, another does not get it, and gets it when it is released.
 locking() {
   obtain 9 lockfile 0 || fail "${err:-it is held by nobody and yet not free}"
@@ -91,9 +112,12 @@ stage_rsync() { # scratch rsync argument...
   rm -rf from to basis
 }
 
-# stage_odd makes names to be listed.
-stage_odd() { cd -- "$1" && mkdir odd && : >'odd/a b' && : >"odd/new
-line" && : >odd/-n; }
+# stage_odd makes names to be listed. Not every file system takes a line feed.
+stage_odd() {
+  cd -- "$1" && mkdir odd && : >'odd/a b' && : >odd/-n
+  if (: >"odd/new
+line") 2>/dev/null; then put feed 1; fi
+}
 
 stage_hash() { # tool bytes: of abc, or of so many zeros
   case $1 in

@@ -90,6 +90,7 @@ const localRows = `
 	ok   local flock: one holder at a time, free when released
 	ok   local time stamps: files show fractions of a second
 	ok   local names: names are kept as they are
+	ok   local file system: ` + traits + `
 `
 
 func TestDoctorHealthy(t *testing.T) {
@@ -136,16 +137,20 @@ func baseRows(changed map[string]string) string {
 	return rows([]string{
 		`ok   base directory: /.*`,
 		`ok   registry: neither root has a registry.yaml`,
-		`ok   file system: \w+`,
 		`ok   free space: \d+ .B and \d+ inodes free \(quotas apart\)`,
 		`ok   base writable: a file and a directory made, renamed and removed`,
-		`ok   hard links: made and removed`,
+		`ok   file system: ` + traits,
 		`ok   rename: a directory renamed out of .usr-sync and back`,
 		`ok   exchange: a dataset is switched as a whole: .*, by (perl|python3)`,
 		`ok   lock: of two processes one gets it, the other when it is released`,
 		`ok   names: names are kept as they are`,
 	}, changed)
 }
+
+// bare are the traits seen by a host without perl, python3 and setfacl.
+const bare = `ok   file system: \w+: switched in place, files are linked, copies (take room|share blocks), access lists (stay|not tried)`
+
+const traits = `\w+: switched in one step, files are linked, copies (take room|share blocks), (access lists stay|no access lists)`
 
 const (
 	clockRow = `ok   clock: 0\.\d s (ahead of|behind) this host` + "\n"
@@ -239,14 +244,14 @@ func TestDoctorFinds(t *testing.T) {
 		{
 			name: "busybox", options: busybox("rsync", "flock"),
 			remote: map[string]string{"hash tools": `\w+ +hash tools: sha256sum .*/s.*`, "find": `ok   find: find and stat \(BSD, busybox\)`},
-			base:   map[string]string{"exchange": `warn exchange: .* neither perl nor python3 .*`},
+			base:   map[string]string{"file system": bare, "exchange": `warn exchange: .* neither perl nor python3 .*`},
 			last:   strings.Replace(lastRows, "0", "\\d", 1),
 		},
 		{
 			name: "busybox alone", options: busybox("rsync"),
 			remote: map[string]string{"hash tools": `\w+ +hash tools: sha256sum .*/s.*`, "find": `ok   find: find and stat \(BSD, busybox\)`,
 				"flock": `fail flock: .* -> install flock: package util-linux .*`},
-			base: map[string]string{"exchange": `warn exchange: .* neither perl nor python3 .*`, "lock": `fail lock: not tried: .*`},
+			base: map[string]string{"file system": bare, "exchange": `warn exchange: .* neither perl nor python3 .*`, "lock": `fail lock: not tried: .*`},
 			last: strings.Replace(lastRows, "0", "\\d", 1),
 		},
 		{
@@ -272,7 +277,7 @@ func TestDoctorFinds(t *testing.T) {
 		{
 			name: "nothing exchanges", options: missing("perl", "python3", "exch", "shasum"),
 			remote: map[string]string{"hash tools": `ok   hash tools: b3sum .*, openssl .*, sha256sum .*/s`},
-			base:   map[string]string{"exchange": `warn exchange: a dataset is switched in place, .* -> have one of them on the PATH .*`},
+			base:   map[string]string{"file system": bare, "exchange": `warn exchange: a dataset is switched in place, .* -> have one of them on the PATH .*`},
 			last:   lastRows,
 		},
 		{
@@ -316,7 +321,8 @@ func TestDoctorBaseDirectory(t *testing.T) {
 	tg.BaseDir = t.TempDir() // the tester's own
 	check(t, os.Chmod(filepath.Dir(tg.BaseDir), 0o755))
 	found := examine(t, tg, nil)
-	expect(t, found, localRows+remoteRows(nil)+strings.Join(strings.SplitAfter(baseRows(nil), "\n")[:4], "")+
+	expect(t, found, localRows+remoteRows(nil)+strings.Join(strings.SplitAfter(baseRows(nil), "\n")[:3], "")+
+		`ok   file system: \w+`+"\n"+
 		`fail base writable: .*Permission denied -> pull works without; .*`+"\n"+lastRows)
 
 	check(t, os.Chmod(tg.BaseDir, 0o700))
@@ -379,7 +385,7 @@ func TestDoctorOfADirectory(t *testing.T) {
 	t.Parallel()
 	tg := ssh.Target{Name: "mount", BaseDir: t.TempDir()}
 	here := rows([]string{
-		`ok   local rsync: .*`, `ok   local resume: .*`, `ok   local root: /.*`, `ok   local flock: .*`, `ok   local time stamps: .*`, `ok   local names: .*`,
+		`ok   local rsync: .*`, `ok   local resume: .*`, `ok   local root: /.*`, `ok   local flock: .*`, `ok   local time stamps: .*`, `ok   local names: .*`, `ok   local file system: .*`,
 	}, nil)
 	expect(t, examine(t, tg, nil), here+baseRows(map[string]string{"exchange": `ok   exchange: .*, by this program`}))
 	tg.BaseDir += "/none"

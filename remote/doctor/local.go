@@ -28,7 +28,7 @@ func (d *Doctor) local(ctx context.Context, r *report) {
 		d.localSSH(ctx, r)
 	}
 	localRsync(ctx, r)
-	d.localRoot(r)
+	d.localRoot(ctx, r)
 }
 
 func (d *Doctor) localSSH(ctx context.Context, r *report) {
@@ -128,8 +128,8 @@ func trialRuns(dir string) (rsync.Transfer, rsync.Preview) {
 		rsync.Preview{FromDir: sub("from"), ToDir: sub("to"), Exclude: []string{rsync.ExcludePath("x[")}}
 }
 
-// localRoot tries the lock that every writer of a dataset takes.
-func (d *Doctor) localRoot(r *report) {
+// localRoot tries the lock that every writer of a dataset takes, and what its file system can do.
+func (d *Doctor) localRoot(ctx context.Context, r *report) {
 	if d.Root == "" {
 		r.add(Warn, "local root", "there is none at or above the working directory",
 			"name it with --root DIR or $DNADESIGN_USR_ROOT: every command on datasets needs it")
@@ -160,6 +160,10 @@ func (d *Doctor) localRoot(r *report) {
 		r.stamps("local time stamps", e.Mtime)
 	}
 	r.names("local names", namings(scratch))
+	h := &hostDoctor{Doctor: d, report: r, run: runHere, scratch: filepath.Join(scratch, "traits")}
+	if saw, err := h.stage(ctx, "traits", h.scratch); err == nil {
+		r.fileSystem("local file system", saw.line("type"), saw, h.exchanges(saw))
+	}
 }
 
 // namings tries in a directory of ours which names are one.
