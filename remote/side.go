@@ -52,8 +52,9 @@ type Survey struct {
 
 // Staged says how a stage is going to take live's place.
 type Staged struct {
-	Exchange bool         // as a whole, in one step; else entry by entry, in place
-	Names    verify.Names // how names are taken there; in an empty root that shows only now
+	Exchange  bool         // as a whole, in one step; else entry by entry, in place
+	Renumbers bool         // a file there has another inode under each of its names
+	Names     verify.Names // how names are taken there; in an empty root that shows only now
 }
 
 // ErrNoLink reports that a file cannot have a second name, because of whose it is or of where it is.

@@ -65,6 +65,7 @@ package() {
     *:mkfs.exfat) echo exfatprogs ;;
     apt-get:mount.exfat-fuse) echo exfat-fuse ;;
     *:mount.exfat-fuse) echo fuse-exfat ;;
+    *:mkfs.xfs) echo xfsprogs ;;
     *:setfacl) echo acl ;;
     *:setfattr) echo attr ;;
     apt-get:slurm) echo slurm-wlm munge ;;

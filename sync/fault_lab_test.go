@@ -216,6 +216,7 @@ func TestFaultSharedRoot(t *testing.T) {
 		}
 		l.is(2)
 		l.did("cat", pull)
+		l.refused("cat", job{Direction: sync.Push, Undo: true}, "ermission denied")
 		l.did("ann", pull)
 		l.write("ann", 3)
 		l.did("ann", push)
@@ -261,7 +262,15 @@ func TestFaultColleagueDies(t *testing.T) {
 				l.Fatalf("at %d: %s", at, said)
 			}
 		}
-		l.did("ann", job{Direction: sync.Pull, Force: true})
+		// bob, who has nothing to transfer, may not remove what she had received.
+		l.did("bob", job{Direction: sync.Pull, Force: true})
+		l.write("ann", v+1)
+		if said, err := l.does("ann", job{Direction: sync.Push, Force: true, DieAt: 8}); err == nil {
+			l.Fatalf("it did not die: %s", said)
+		}
+		if said := l.did("bob", job{Direction: sync.Push}); !strings.Contains(said, "NO-OP") {
+			l.Error(said)
+		}
 	})
 }
 
@@ -289,5 +298,111 @@ echo $((n - 1)) >`+count))
 			l.did("bob", job{Direction: sync.Push})
 			l.is(2)
 		})
+	}
+}
+
+// TestFaultSticky: in a sticky directory only ann can rename her dataset. bob switches it in place; where that is not allowed
+// either, and where only some directory within is sticky, he is told so, and nothing is changed.
+func TestFaultSticky(t *testing.T) {
+	push := job{Direction: sync.Push, Force: true}
+	sharedRoots(t, 0o3775, []string{"002"}, func(l *sharedRoot) {
+		l.write("ann", 1)
+		l.did("ann", push)
+		l.sh("chmod 3775 ns")
+		before := l.sh("stat -c %i ns/faults")
+		l.write("bob", 2)
+		l.did("bob", push)
+		l.is(2)
+		if after := l.sh("stat -c %i ns/faults"); after != before {
+			l.Error("it was not switched in place")
+		}
+		l.write("bob", 3)
+		belongs := "belongs to " + l.people["ann"].Name
+		refused := func(words ...string) {
+			l.refused("bob", push, append(words, belongs, "sticky", "ermission denied")...)
+			l.is(2)
+		}
+		l.sh("chmod 3775 ns/faults")
+		refused("/ns/faults ")
+		l.sh("chmod 2775 ns/faults; chown -R " + l.people["ann"].Name + " ns/faults/_artifacts; chmod 3775 ns/faults/_artifacts")
+		refused("replace plot.svg")
+		l.sh("chmod 2775 ns; chmod -R g+w ns")
+		l.did("bob", push) // by exchange, for which nothing in there has to be replaced
+		l.is(3)
+		l.write("ann", 4)
+		l.sh("chown -R " + l.people["ann"].Name + " ns/faults")
+		l.did("ann", push)
+		l.is(4)
+	})
+}
+
+// TestFaultOthersGeneration: bob may not remove what ann's runs have kept. It is named and stays until she comes by.
+func TestFaultOthersGeneration(t *testing.T) {
+	push := job{Direction: sync.Push, Force: true, Keep: 1}
+	sharedRoots(t, 0o2775, []string{"002"}, func(l *sharedRoot) {
+		l.write("ann", 1)
+		l.did("ann", push)
+		l.sh("chmod 2755 ns/faults/_views")
+		v := 1
+		step := func(who string) string {
+			v++
+			l.write(who, v)
+			said := l.did(who, push)
+			l.is(v)
+			return said
+		}
+		step("ann")
+		if said := step("bob"); !strings.Contains(said, "stays for now") || !strings.Contains(said, "ermission denied") {
+			l.Errorf("bob: %s", said)
+		}
+		if said := step("ann"); strings.Contains(said, "stays for now") {
+			l.Errorf("ann: %s", said)
+		}
+		if left := l.sh("find .usr-sync -name gone"); left != "" {
+			l.Error(left)
+		}
+	})
+}
+
+// TestFaultLyingExchange: a host on which an exchange reports success and destroys what it is to exchange with. Datasets are
+// switched in place there.
+func TestFaultLyingExchange(t *testing.T) {
+	bin := t.TempDir()
+	r := emptyRig(t, sync.Push)
+	r.overSSH(remotetest.Options{Env: map[string]string{"PATH": bin + ":" + os.Getenv("PATH")}})
+	r.must(remotetest.Shim(bin, "perl", `from= to= next=
+for a do
+  case $next in
+  from) from=$a next=to;;
+  to) rm -rf "$a"; mv "$from" "$a"; exit 0;;
+  esac
+  [ "$a" != x ] || next=from
+done
+exec `+remotetest.Real("perl")+` "$@"`))
+	for v := range 3 {
+		r.write(r.src(), v+1)
+		r.transferred()
+		r.is(r.dst(), v+1)
+	}
+}
+
+// TestFaultReadOnlySource: a dataset on a read-only mount, without a lock file, is pulled all the same.
+func TestFaultReadOnlySource(t *testing.T) {
+	root(t)
+	for _, ssh := range []bool{false, true} {
+		r := emptyRig(t, sync.Pull)
+		mount(t, r.remote, "size=8m")
+		r.write(r.src(), 1)
+		if out, err := exec.Command("mount", "-o", "remount,ro", r.remote).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if ssh {
+			r.overSSH(remotetest.Options{})
+		}
+		r.transferred()
+		r.is(r.dst(), 1)
+		if !r.warned("cannot be locked (read-only)") {
+			t.Errorf("%v", r.warnings)
+		}
 	}
 }

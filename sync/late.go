@@ -89,7 +89,7 @@ func (t *proven) lateChanges(ctx context.Context, run string) (l late, err error
 		}
 		o.Path = file
 		was, it := p.dst.files.Find(o.Path), p.find(o.Path)
-		if t.inPlace && it != nil && was != nil && o.Ino != was.Ino {
+		if t.inPlace && t.numbers && it != nil && was != nil && o.Ino != was.Ino {
 			l.copied.add(o.Size)
 		}
 		switch {

@@ -33,6 +33,7 @@ type stage struct {
 	unspared []string        // what that lacks of live, few names
 	touched  []string        // what got another name when it became that
 	unlinked Copied          // what stays and could have no second name
+	numbers  bool            // an inode there tells a link from a copy
 }
 
 // stage makes an empty stage. What dead runs of the same dataset have received is taken over by hard link, where size
@@ -42,7 +43,7 @@ func (cl *claim) stage(ctx context.Context, p *plan) (*stage, error) {
 	st := &stage{command: c, dst: cl.dst, plan: p, run: newRun(c.o.Now()), copied: map[string]bool{}}
 	st.tree = statePath(st.dst, "stage", c.key, st.run, "tree")
 	way, err := st.dst.Stage(ctx, c.key, st.run, p.dst.survey.Live, !c.o.NoExchange)
-	st.inPlace = !way.Exchange
+	st.inPlace, st.numbers = !way.Exchange, !way.Renumbers
 	if err == nil {
 		p.dst.survey.Names.Learn(way.Names)
 		if err = p.held(st.inPlace); err != nil {
@@ -52,7 +53,7 @@ func (cl *claim) stage(ctx context.Context, p *plan) (*stage, error) {
 	if err == nil && p.dst.survey.Exists {
 		err = st.dst.Dress(ctx, p.dst.survey.Live, st.tree, p.filledDirs())
 	}
-	return st, err
+	return st, crossDevice(p, err)
 }
 
 // leave ends a stage that was not promoted. One that may serve the next run stays; one that failed its proof or that

@@ -135,8 +135,11 @@ func (u *undo) readKept(ctx context.Context, g remote.Generation, algorithm stri
 	}
 	snap := &snapshot{side: u.dst, survey: &remote.Survey{Live: g.Tree}}
 	snap.sort(entries, u.classes)
-	if err := u.hash(ctx, snap, unknown(snap.files), algorithm); err != nil {
-		return nil, err
+	// Twice: FUSE may show older stamps until a file has been read, which then seems to have changed.
+	for range 2 {
+		if err := u.hash(ctx, snap, unknown(snap.files), algorithm); err != nil {
+			return nil, err
+		}
 	}
 	k := &keptPart{tree: g.Tree, whole: !infoOf(g).Partial, files: snap.files, dirs: snap.dirs, unsafe: snap.unsafe, added: map[string]bool{}}
 	if k.whole {

@@ -21,7 +21,8 @@ func (s *Session) Stage(ctx context.Context, key, run, live string, exchange boo
 	out, err := s.read(ctx, request{verb: "stage", args: []string{s.root, key, run, live, bit(exchange)}}, "make a stage for "+remote.Escape(live))
 	var way remote.Staged
 	for _, f := range fields(out) {
-		way.Exchange = way.Exchange || f == [2]string{"exchange", "1"}
+		way.Exchange = way.Exchange || f[0] == "exchange"
+		way.Renumbers = way.Renumbers || f[0] == "renumbers"
 		if f[0] == "names" {
 			way.Names.Learn(taken(f[1]))
 		}

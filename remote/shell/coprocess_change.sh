@@ -2,7 +2,13 @@
 
 # like: group first, for that clears setgid; a group that this user may not give is let be. Without the zeros chmod
 # leaves setgid of directories alone.
-like() { m=$1 g=$2; shift 2; chgrp "$g" "$@" 2>/dev/null || :; chmod "00$m" "$@"; }
+# What a file system has no mode for, such as FAT, is let be as well.
+like() {
+  m=$1 g=$2; shift 2
+  chgrp "$g" "$@" 2>/dev/null || :
+  refused=$(chmod "00$m" "$@" 2>&1) || modeless
+}
+modeless() { case $refused in *'not permitted'*|*'not implemented'*|*'not supported'*) ;; *) printf '%s\n' "$refused" >&2; return 1;; esac; }
 # makestate: S and the directory of these names below it, which is entered. In a root that a group writes to S is the
 # group's as well: whoever runs next must be able to recover what this run leaves.
 makestate() { # root name...
@@ -82,8 +88,10 @@ do_stage() { # root key run live exchange: 1 where that is to be tried
   fi
   [ -z "$there" ] || printf '.\0' | xattrs dress "$near" .
   like "${mode#0}" "$gid" .
+  if [ -n "$there" ]; then sameproject "$near"; fi
   naming "$1"
-  if [ "$5" = 1 ] && [ -n "$whole" ] && (can_exchange "$R"); then put exchange 1; fi
+  [ -n "$whole" ] || set -- "$1" "$2" "$3" "$4" 0
+  (tried "$R" "$5")
 }
 # replaceable: whether what locate has found can be replaced as a whole by this user ($whole), or entry by entry. Where
 # neither is allowed it says so.
@@ -93,26 +101,37 @@ replaceable() {
   if [ ! -O "$near" ] && { [ ! -w "$near" ] || [ ! -x "$near" ]; }; then forbidden "$near" 'this user may not write to it'; fi
   [ -n "$there" ] || return 0
   up=${near%/*}/.
+  if [ -k "$near" ] && [ ! -O "$near" ]; then forbidden "$near" 'it is sticky, so that nobody else can replace files in it'; fi
   if [ ! -w "$up" ] || { [ -k "$up" ] && [ ! -O "$up" ] && [ ! -O "$near" ]; }; then whole=; fi
-  if [ -z "$whole" ] && [ -k "$near" ] && [ ! -O "$near" ]; then forbidden "$near" 'it is sticky, so that nobody else can replace files in it'; fi
+}
+# sameproject refuses a directory that takes in only what is in its own project (quotas), unless this one is in it as well.
+sameproject() { # dir
+  theirs=$(lsattr -pd -- "$1/." 2>/dev/null) || return 0
+  ours=$(lsattr -pd -- . 2>/dev/null) || return 0
+  set -- "$1" $theirs
+  case $3 in *P*) ;; *) return 0;; esac
+  theirs=$2
+  set -- "$1" $ours
+  [ "$theirs" = "$2" ] || fail "$1: its project (quota) is another: Invalid cross-device link"
 }
 forbidden() { # dir why
   owner=$(ls -ld -- "$1/." | awk '{ print $3 " (" $1 ")" }')
   fail "$1 belongs to $owner, and $2: Permission denied"
 }
-# can_exchange: by one process, two directories that are new. There are file systems that report success and destroy, and
-# such that show a file by another inode under each of its names.
-can_exchange() { # directory of a run
+# tried: what a stage can count on, on directories and files that are new. There are file systems that report the success of an
+# exchange, which one process is to make, and destroy; and such that show a file by another inode under each of its names.
+tried() { # directory of a run, exchange: 1 where that is to be tried
   [ -n "$renamer" ] || learn_renamer
-  [ $renamer != mv ] || return 1
   enter "$1"
   mkdir -p -- try/a/in-a try/b/in-b || exit 1
-  renames x try/a try/b 2>/dev/null || :
-  can=1
   : >try/one
-  if [ -d try/a/in-b ] && [ -d try/b/in-a ] && $hardlink -- try/one try/other 2>/dev/null && [ try/one -ef try/other ]; then can=0; fi
+  if ! $hardlink -- try/one try/other 2>/dev/null; then :
+  elif ! [ try/one -ef try/other ]; then put renumbers 1
+  elif [ "$2" = 1 ] && [ $renamer != mv ]; then
+    renames x try/a try/b 2>/dev/null || :
+    if [ -d try/a/in-b ] && [ -d try/b/in-a ]; then put exchange 1; fi
+  fi
   erase ./try
-  return $can
 }
 # place: the names, from the working directory to another, by "cp $how"; directories are made.
 if cp --help 2>&1 | grep -q -e --parents; then gnu_cp=1; else gnu_cp=; fi
@@ -555,6 +574,27 @@ follow() { # log offset other
   end=$size
   [ "$(wc -c <"$3")" -ge $((was + end - $2)) ] || fail "$3: not every line of $1 could be appended"
 }
+# movable refuses, before anything moves, what would fail half-way whatever the modes: what chattr(1) holds, and another user's
+# file in a sticky directory of another.
+movable() (
+  enter "$live"
+  if [ "$(id -u)" != 0 ]; then
+    stuck=$(moving | beneath '[ ! -k "$d" ] || [ -O "$d" ] || [ ! -e "$f" ] || [ -O "$f" ] || { echo "$f"; exit 255; }' 2>/dev/null | head -n 1)
+    [ -z "$stuck" ] || forbidden "$live/${stuck%/*}" "it is sticky, so that nobody else can replace ${stuck##*/}"
+  fi
+  lsattr -d -- . >/dev/null 2>&1 || return 0
+  fixed=$(moving | beneath 'printf "%s\0" "$d" "$f"' | xargs -0 lsattr -d -- 2>/dev/null | sed -n 's/^[^ ]*[ai][^ ]* //p' | head -n 1)
+  [ -z "$fixed" ] || fail "$live/$fixed is immutable or append-only (chattr): Operation not permitted"
+)
+# moving: what a switch moves, each with a NUL: in place what changes; by exchange the directory itself, lock files, and what
+# gets a copy in the old tree.
+moving() {
+  if [ $way = place ]; then tr '\0\n' '\n\001' <"$R/changes" | sed 's,^[AMD] ,./,' | tr '\n\001' '\0\n'; return; fi
+  printf './.\0./.events.lock\0./.usr.lock\0./.usr.transfer.lock\0'
+  if [ -d "$R/copies" ]; then (enter "$R/copies"; find . ! -type d -print0); fi
+}
+# beneath: a command for each name $f of its input and the directory $d that it is in, or would be.
+beneath() { xargs -0 sh -c 'for f do d=${f%/*}; while [ ! -d "$d" ]; do d=${d%/*}; done; '"$1"'; done' sh; }
 # keep_old makes a generation of the old tree; the new one stays behind as the stage of a dead run.
 keep_old() {
   makestate "$root" generations "$key" "$run"
@@ -611,6 +651,7 @@ do_promote() { # root key run live keep in-place info log-size seconds; payload:
   elif [ -n "$lock" ]; then fail "$live: No such file or directory"
   fi
   fresh_names "$R/changes" "${11#=}"
+  [ $replaces = 0 ] || movable
   fresh "$R/info" "$7
 "
   fresh_names "$R/unique" "${13#=}"
@@ -764,6 +805,9 @@ do_settle() { # root key keep spared...: the spared runs stay, and are not count
         whole=$((whole - 1))
       fi
       droprun "$d" || left=1
+    done
+    for d in */gone; do # what could not be removed when it was thinned
+      [ ! -d "$d" ] || [ -L "$d" ] || ! isrun "${d%/*}" || (enter "$G/${d%/*}"; erase ./gone) 2>/dev/null || :
     done
   fi
   enter "$S"

@@ -61,10 +61,18 @@ func giveDir(dir string, mode, gid uint32) error {
 	if err := unix.Lchown(dir, -1, int(gid)); err != nil && !errors.Is(err, unix.EPERM) {
 		return &fs.PathError{Op: "chgrp", Path: dir, Err: err}
 	}
-	if err := unix.Chmod(dir, mode&0o7777); err != nil {
+	if err := modeless(unix.Chmod(dir, mode&0o7777)); err != nil {
 		return &fs.PathError{Op: "chmod", Path: dir, Err: err}
 	}
 	return nil
+}
+
+// modeless passes over that a file system has no modes, or not all of them: what it is about was made by this user.
+func modeless(err error) error {
+	if errors.Is(err, unix.EPERM) || notSupported(err) {
+		return nil
+	}
+	return err
 }
 
 // inWritable calls f, which makes or replaces a name in dir, a second time with dir made writable if it was not.

@@ -174,7 +174,7 @@ func (m *mover) permitted() error {
 			return &fs.PathError{Op: "write to", Path: dir, Err: err}
 		}
 	}
-	return nil
+	return movable(m.live, m.touched())
 }
 
 func (m *mover) bring() error {

@@ -64,6 +64,10 @@ func (s *Side) promote(ctx context.Context, p remote.Promotion, replaces bool) (
 	run := s.runPath(p.Key, p.Run)
 	tree := filepath.Join(run, "tree")
 	if replaces {
+		moved, err := exchanged(run)
+		if err = errors.Join(err, movable(p.Live, moved)); err != nil {
+			return 0, err
+		}
 		carry := slices.DeleteFunc(slices.Clone(p.Carry), func(path string) bool { return path == eventsLock })
 		if err := carryInto(p.Live, tree, append(carry, remote.LockFile)); err != nil {
 			return 0, err

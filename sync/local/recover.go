@@ -205,6 +205,9 @@ func (s *Side) prune(key string, keep int, spared []string) error {
 		for _, run := range runs {
 			if !slices.Contains(kept, run) {
 				err = errors.Join(err, dir.dropRun(run))
+			} else if own, eerr := dir.enter(run); eerr == nil { // what could not be removed when it was thinned
+				_ = own.erase("gone")
+				own.Close()
 			}
 		}
 		return err

@@ -61,6 +61,16 @@ func syncVolume(dir string) error {
 	return nil
 }
 
+// fixed: a flag of chflags(1) keeps it from being renamed. No link is followed.
+func fixed(path string) bool {
+	const held = unix.UF_IMMUTABLE | unix.SF_IMMUTABLE | unix.UF_APPEND | unix.SF_APPEND
+	st, err := lstat(path)
+	return err == nil && st.Flags&held != 0
+}
+
+// project: there are none.
+func project(string) (uint32, bool) { return 0, false }
+
 // unlockFile clears the flags that Finder sets, which keep even an owner from removing a file.
 func unlockFile(path string) { _ = unix.Chflags(path, 0) }
 

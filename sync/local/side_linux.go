@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -54,6 +55,29 @@ func flushFS(dir string) error {
 		return flushTree(dir, (*os.File).Sync)
 	}
 	return err
+}
+
+// fixed: chattr(1) made it immutable or append-only, which keeps even root from renaming it. No link is followed.
+func fixed(path string) bool {
+	const held = unix.STATX_ATTR_IMMUTABLE | unix.STATX_ATTR_APPEND
+	var st unix.Statx_t
+	return unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_TYPE, &st) == nil && st.Attributes&held != 0
+}
+
+// project is the project, for quotas, that a directory is in, and whether it takes in what belongs to it alone.
+func project(dir string) (id uint32, alone bool) {
+	const getAttributes, inherit = 0x801c581f, 0x200 // FS_IOC_FSGETXATTR, FS_XFLAG_PROJINHERIT
+	var is struct {
+		flags, extent, extents, project, cow uint32
+		_                                    [8]byte
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return 0, false
+	}
+	defer f.Close()
+	_, _, no := unix.Syscall(unix.SYS_IOCTL, f.Fd(), getAttributes, uintptr(unsafe.Pointer(&is)))
+	return is.project, no == 0 && is.flags&inherit != 0
 }
 
 // unlockFile: only root sets and clears what chattr(1) shows, and knows why.

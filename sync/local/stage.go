@@ -29,10 +29,10 @@ func (s *Side) Stage(ctx context.Context, key, run, live string, exchange bool) 
 		way.Names = naming(s.root)
 	}
 	if err == nil {
-		way.Exchange = way.Exchange && exchange
+		err = sameProject(live, filepath.Join(s.runPath(key, run), "tree"))
 	}
-	if err == nil && way.Exchange {
-		way.Exchange, err = canExchange(filepath.Join(s.runPath(key, run), "try"))
+	if err == nil {
+		err = try(filepath.Join(s.runPath(key, run), "try"), &way, exchange)
 	}
 	if err != nil {
 		return way, fmt.Errorf("cannot make a stage for %s: %w", live, err)
@@ -48,23 +48,30 @@ func replaceable(live string) (whole bool, err error) {
 	if err != nil || os.Geteuid() == 0 {
 		return true, err
 	}
-	mine := func(st unix.Stat_t) bool { return int(st.Uid) == os.Geteuid() }
 	if unix.Access(near, unix.W_OK|unix.X_OK) != nil && !mine(st) {
 		return false, forbidden(near, st, "this user may not write to it")
 	}
 	if near != live {
 		return true, nil
 	}
+	if st.Mode&unix.S_ISVTX != 0 && !mine(st) {
+		return false, forbidden(near, st, "it is sticky, so that nobody else can replace files in it")
+	}
 	parent := filepath.Dir(live)
 	up, err := stat(parent)
 	if err != nil {
 		return false, err
 	}
-	whole = unix.Access(parent, unix.W_OK|unix.X_OK) == nil && (up.Mode&unix.S_ISVTX == 0 || mine(up) || mine(st))
-	if !whole && st.Mode&unix.S_ISVTX != 0 && !mine(st) {
-		return false, forbidden(near, st, "it is sticky, so that nobody else can replace files in it")
+	return unix.Access(parent, unix.W_OK|unix.X_OK) == nil && (up.Mode&unix.S_ISVTX == 0 || mine(up) || mine(st)), nil
+}
+
+// sameProject refuses a dataset into which nothing of a stage could be moved.
+func sameProject(live, tree string) error {
+	id, alone := project(live)
+	if own, _ := project(tree); alone && own != id {
+		return &fs.PathError{Op: "rename into", Path: live, Err: unix.EXDEV}
 	}
-	return whole, nil
+	return nil
 }
 
 func forbidden(dir string, st unix.Stat_t, why string) error {
@@ -75,27 +82,24 @@ func forbidden(dir string, st unix.Stat_t, why string) error {
 	return fmt.Errorf("%s belongs to %s (mode %04o), and %s: %w", dir, owner, st.Mode&0o7777, why, fs.ErrPermission)
 }
 
-// canExchange tries in a new directory, which goes again, and looks what came of it: there are file systems that report the
-// success of an exchange and destroy, and such that show a file by another inode under each of its names.
-func canExchange(dir string) (bool, error) {
-	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
-	if err := errors.Join(os.MkdirAll(filepath.Join(a, "in-a"), 0o700), os.MkdirAll(filepath.Join(b, "in-b"), 0o700)); err != nil {
-		return false, err
+// try finds out in a new directory, which goes again, what a stage can count on: there are file systems that report the success
+// of an exchange and destroy, and such that show a file by another inode under each of its names.
+func try(dir string, way *remote.Staged, exchanging bool) error {
+	in := func(name string) string { return filepath.Join(dir, name) }
+	err := errors.Join(os.MkdirAll(in("a/in-a"), 0o700), os.MkdirAll(in("b/in-b"), 0o700), os.WriteFile(in("one"), nil, 0o600))
+	if err != nil {
+		return err
 	}
-	can := exchange(a, b) == nil
-	for _, path := range []string{filepath.Join(a, "in-b"), filepath.Join(b, "in-a")} {
-		_, err := os.Lstat(path)
-		can = can && err == nil
+	linked := link(in("one"), in("other")) == nil
+	one, oneErr := inodeOf(in("one"))
+	other, otherErr := inodeOf(in("other"))
+	way.Renumbers = linked && one != other
+	way.Exchange = way.Exchange && exchanging && linked && one == other && exchange(in("a"), in("b")) == nil
+	for _, name := range []string{"a/in-b", "b/in-a"} {
+		_, err := os.Lstat(in(name))
+		way.Exchange = way.Exchange && err == nil
 	}
-	one, other := filepath.Join(dir, "one"), filepath.Join(dir, "other")
-	if err := os.WriteFile(one, nil, 0o600); err != nil {
-		return false, err
-	}
-	can = can && link(one, other) == nil
-	a1, err1 := inodeOf(one)
-	a2, err2 := inodeOf(other)
-	can = can && err1 == nil && err2 == nil && a1 == a2
-	return can, os.RemoveAll(dir)
+	return errors.Join(oneErr, otherErr, os.RemoveAll(dir))
 }
 
 func (s *Side) stage(key, run, live string) error {

@@ -303,7 +303,7 @@ func (d ownDir) give(mode, gid uint32) error {
 		if err := unix.Fchown(fd, -1, int(gid)); err != nil && !errors.Is(err, unix.EPERM) {
 			return err
 		}
-		return unix.Fchmod(fd, mode&0o7777)
+		return modeless(unix.Fchmod(fd, mode&0o7777))
 	})
 }
 
