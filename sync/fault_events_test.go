@@ -308,7 +308,7 @@ func TestFaultEventWriters(t *testing.T) {
 }
 
 // TestFaultLateLines: lines that the log of the destination gets between its listing and the switch follow ours; a
-// forced transfer and an undo by force leave them in the generation.
+// forced transfer leaves them in the generation, from which an undo brings them back.
 func TestFaultLateLines(t *testing.T) {
 	everySwitch(t, func(t *testing.T, r *rig) {
 		const late = "{\"late\": 1}\n"
@@ -342,6 +342,11 @@ func TestFaultLateLines(t *testing.T) {
 		}
 		if got := log(r.state("generations", faultKey, rep.Generation, "tree")); !strings.HasSuffix(got, late) {
 			t.Errorf("the generation: %q", got)
+		}
+		// A late line is no damage: the undo needs no force, and brings the line back.
+		r.undone(modes())
+		if got := log(r.dst()); got != event(1)+event(2)+late+"{}\n"+late {
+			t.Errorf("live, undone: %q", got)
 		}
 		r.oneName()
 	})

@@ -286,21 +286,12 @@ func (r *restoration) pick(ctx context.Context, g remote.Generation, v versions,
 // holdAgainstSums refuses files that are no longer what they were when they were kept, as far as that was recorded. What
 // came late is another version than that, and after a death nobody knows which files did.
 func (r *restoration) holdAgainstSums(ctx context.Context, g remote.Generation, snap *snapshot, algorithm string) error {
-	text, err := readState(ctx, r.dst, path.Dir(g.Tree)+"/sums")
-	if err != nil || len(text) == 0 || g.Unique < 0 {
+	if g.Unique < 0 {
+		return nil
+	}
+	late, with, was, err := readSums(ctx, r.dst, g)
+	if err != nil || len(was) == 0 {
 		return err
-	}
-	lately, err := readState(ctx, r.dst, path.Dir(g.Tree)+"/lately")
-	if err != nil {
-		return err
-	}
-	late := map[string]bool{}
-	for file := range strings.SplitSeq(string(lately), "\x00") {
-		late[file] = true
-	}
-	with, was, err := verify.ReadManifest(bytes.NewReader(text))
-	if err != nil {
-		return &GenerationError{Side: r.dst.Name(), Run: g.Run, Is: Damaged, File: "sums"}
 	}
 	theirs, err := r.dst.Algorithms(ctx)
 	if err != nil || !slices.Contains(theirs, with) {
@@ -320,6 +311,26 @@ func (r *restoration) holdAgainstSums(ctx context.Context, g remote.Generation, 
 		}
 	}
 	return err
+}
+
+// readSums reads what a generation records of the files that were replaced, and which of them others wrote to later.
+func readSums(ctx context.Context, s side, g remote.Generation) (late map[string]bool, algorithm string, was verify.Manifest, err error) {
+	text, err := readState(ctx, s, path.Dir(g.Tree)+"/sums")
+	if err != nil || len(text) == 0 {
+		return nil, "", nil, err
+	}
+	lately, err := readState(ctx, s, path.Dir(g.Tree)+"/lately")
+	if err != nil {
+		return nil, "", nil, err
+	}
+	late = map[string]bool{}
+	for file := range strings.SplitSeq(string(lately), "\x00") {
+		late[file] = true
+	}
+	if algorithm, was, err = verify.ReadManifest(bytes.NewReader(text)); err != nil {
+		err = &GenerationError{Side: s.Name(), Run: g.Run, Is: Damaged, File: "sums"}
+	}
+	return late, algorithm, was, err
 }
 
 // generation finds a kept tree by its name.

@@ -142,8 +142,8 @@ func (u *undo) readKept(ctx context.Context, g remote.Generation, algorithm stri
 		}
 	}
 	k := &keptPart{tree: g.Tree, whole: !infoOf(g).Partial, files: snap.files, dirs: snap.dirs, unsafe: snap.unsafe, added: map[string]bool{}}
-	if k.whole {
-		return k, nil
+	if k.onTime, err = onTime(ctx, u.dst, g, snap.files, algorithm); err != nil || k.whole {
+		return k, err
 	}
 	changes, err := readChanges(ctx, u.dst, path.Join(path.Dir(g.Tree), "changes"))
 	if err != nil {
@@ -208,17 +208,41 @@ func chainTo(kept []remote.Generation, run string) (chain []remote.Generation) {
 	return nil
 }
 
-// untouched compares a kept tree with what it was when it was kept. If it is only a part, live is the rest, and the
-// comparison is void if live has changed since; decide refuses that.
+// untouched compares a kept tree with what it was when it was kept, but for what writers left there later. If live has
+// changed since there is nothing to compare: decide refuses that.
 func (u *undo) untouched(old, live *snapshot, algorithm string) error {
 	was := old.kept.Before
 	switch {
-	case was == "" || old.kept.Hash != algorithm || u.asked.Force || fingerprint(old.files) == was:
+	case was == "" || old.kept.Hash != algorithm || u.asked.Force || u.last.changedSince(live, algorithm):
 		return nil
-	case !old.parts[0].whole && u.last.changedSince(live, algorithm):
+	case fingerprint(old.composedOf(live, func(k *keptPart) verify.Manifest { return k.onTime }).files) == was:
 		return nil
 	}
 	return &MismatchError{Paths: []string{old.survey.Live}}
+}
+
+// onTime are the files of a kept tree as they were listed before the switch: without what writers left there later.
+func onTime(ctx context.Context, s side, g remote.Generation, files verify.Manifest, algorithm string) (verify.Manifest, error) {
+	if g.Late == 0 {
+		return files, nil
+	}
+	late, with, was, err := readSums(ctx, s, g)
+	if err != nil || with != algorithm {
+		return files, err
+	}
+	var listed verify.Manifest
+	verify.Join(files, was, func(f, w *verify.Entry) {
+		switch {
+		case f == nil: // it is missing, which the fingerprint shows
+		case !late[f.Path]:
+			listed = append(listed, *f)
+		case w != nil:
+			e := *f
+			e.Size, e.Digest = w.Size, w.Digest
+			listed = append(listed, e)
+		}
+	})
+	return listed, nil
 }
 
 // mostChanges bounds the list of a generation's changes, in bytes: enough for the names of millions of files.
@@ -241,19 +265,24 @@ type keptPart struct {
 	tree        string // absolute
 	whole       bool
 	files, dirs verify.Manifest
+	onTime      verify.Manifest // the files, without what writers left there later
 	unsafe      []string
 	added       map[string]bool // files that the switch added
 }
 
 // composed returns the kept tree that live and the parts make. Each part puts back what was there before it.
 func (s *snapshot) composed(live *snapshot) *snapshot {
+	return s.composedOf(live, func(k *keptPart) verify.Manifest { return k.files })
+}
+
+func (s *snapshot) composedOf(live *snapshot, files func(*keptPart) verify.Manifest) *snapshot {
 	made := *s
 	made.files, made.dirs, made.unsafe = live.files, live.dirs, nil
 	for _, k := range s.parts {
 		if made.unsafe = append(made.unsafe, k.unsafe...); k.whole {
-			made.files, made.dirs = k.files, k.dirs
+			made.files, made.dirs = files(k), k.dirs
 		} else {
-			made.files, made.dirs = k.with(made.files, made.dirs)
+			made.files, made.dirs = k.with(made.files, made.dirs, files(k))
 		}
 	}
 	return &made
@@ -270,8 +299,8 @@ func (s *snapshot) treeOf(path string) string {
 }
 
 // with returns the tree that was replaced: the one that came, without what it added and with what it replaced.
-func (k *keptPart) with(files, dirs verify.Manifest) (oldFiles, oldDirs verify.Manifest) {
-	verify.Join(files, k.files, func(now, was *verify.Entry) {
+func (k *keptPart) with(files, dirs, replaced verify.Manifest) (oldFiles, oldDirs verify.Manifest) {
+	verify.Join(files, replaced, func(now, was *verify.Entry) {
 		switch {
 		case was != nil:
 			oldFiles = append(oldFiles, *was)
