@@ -83,6 +83,9 @@ func (st *stage) lacks(ctx context.Context, p, before *plan, round int) ([]*item
 	if err := st.acceptLog(ctx, p, round); err != nil {
 		return nil, err
 	}
+	if err := st.acceptMerge(ctx, p, before, round); err != nil {
+		return nil, err
+	}
 	lacking := st.missing(p)
 	if wrong, err := st.wrong(ctx, p, lacking, before.src); err != nil {
 		return nil, err

@@ -134,14 +134,19 @@ type written struct {
 	took      time.Duration
 }
 
-// startWriters starts a process for each name, whose first letter says what it writes.
+// startWriters starts a process for each name, whose first letter says what it writes to the destination.
 func startWriters(r *rig, names ...string) (stop func() []written) {
+	r.Helper()
+	return startWritersIn(r, r.dst(), names...)
+}
+
+func startWritersIn(r *rig, dir string, names ...string) (stop func() []written) {
 	r.Helper()
 	var ends []func()
 	var outs []*strings.Builder
 	for _, name := range names {
 		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s=%s", writerVariable, name, r.dst()))
+		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s=%s", writerVariable, name, dir))
 		out := &strings.Builder{}
 		cmd.Stdout, cmd.Stderr = out, os.Stderr
 		in, err := cmd.StdinPipe()
@@ -342,6 +347,9 @@ func TestFaultLateLines(t *testing.T) {
 		}
 		if got := log(r.state("generations", faultKey, rep.Generation, "tree")); !strings.HasSuffix(got, late) {
 			t.Errorf("the generation: %q", got)
+		}
+		if k := r.kept()[0]; k.Run != rep.Generation || k.Late != 1 {
+			t.Errorf("a late writer is told as %+v", k)
 		}
 		// A late line is no damage: the undo needs no force, and brings the line back.
 		r.undone(modes())

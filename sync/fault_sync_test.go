@@ -243,6 +243,76 @@ func TestFaultAppendedWhileCompared(t *testing.T) {
 }
 
 // underLock writes as the datasets' writers do.
+// TestFaultSyncAppends: programs append to the logs of both sides all the while, without the lock of the dataset. A sync takes
+// what was there when it looked; later lines follow, and the next one takes them.
+func TestFaultSyncAppends(t *testing.T) {
+	t.Parallel()
+	for _, over := range []string{"local", "ssh"} {
+		for _, way := range []string{"exchange", "in place"} {
+			t.Run(over+" "+way, func(t *testing.T) {
+				t.Parallel()
+				r := bothMoved(t, over == "ssh")
+				r.options = func(o *sync.Options) { o.NoExchange = way == "in place" }
+				stops := []func() []written{startWritersIn(r, filepath.Join(r.local, faultID), "w0"), startWritersIn(r, filepath.Join(r.remote, faultID), "w1")}
+				for v := 3; v < 3+shortOr(3, 30); v++ {
+					if _, err := r.sync(modes()); err != nil {
+						t.Error(err)
+					}
+					r.batch(v)
+					r.overlay(v - 1)
+				}
+				lines := 0
+				var said []written
+				for _, stop := range stops {
+					said = append(said, stop()...)
+				}
+				r.synced(modes())
+				log, err := os.ReadFile(r.here(".events.log"))
+				r.must(err)
+				for _, w := range said {
+					if n := strings.Count(string(log), w.line+"\n"); w.err == "<nil>" && n != 1 {
+						t.Errorf("%s is there %d times", w.line, n)
+					}
+					lines++
+				}
+				t.Logf("%d lines", lines)
+			})
+		}
+	}
+}
+
+// TestFaultSyncAppendedWhileHashed: the remote's log grows once it was compared, and is then read. What was merged of it is the
+// common base, and no more.
+func TestFaultSyncAppendedWhileHashed(t *testing.T) {
+	t.Parallel()
+	for _, over := range []string{"local", "ssh"} {
+		for at := 1; at <= 3; at++ { // it is compared so often before the first switch
+			t.Run(fmt.Sprint(over, " ", at), func(t *testing.T) {
+				t.Parallel()
+				r := bothMoved(t, over == "ssh")
+				n := 0
+				r.observe = func(e sync.Event) {
+					if end, ok := e.(sync.StepEnded); ok && end.Step == sync.StepCompare {
+						if n++; n == at {
+							r.must(dataset.AppendEvent(filepath.Join(r.remote, faultID), "{\"late\": 1}\n"))
+						}
+					}
+				}
+				if _, err := r.sync(modes()); err != nil {
+					t.Error(err)
+				}
+				r.overlay(3)
+				r.synced(modes())
+				log, err := os.ReadFile(r.here(".events.log"))
+				r.must(err)
+				if got := strings.Count(string(log), "late"); got != 1 {
+					t.Errorf("the late line is there %d times", got)
+				}
+			})
+		}
+	}
+}
+
 func (r *rig) underLock(dir string, write func() error) error {
 	lock, err := os.OpenFile(filepath.Join(dir, ".usr.lock"), os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {

@@ -137,7 +137,7 @@ func (st *stage) merge(ctx context.Context, items []*item) error {
 		if !ok {
 			return fmt.Errorf("cannot merge %q on %s: only local files are merged", it.Path, st.dst.Name())
 		}
-		err := here.Write(st.tree, it.Path, it.Mtime, func(w io.Writer) error { return it.write(ctx, w) })
+		err := here.Write(st.tree, it.Path, it.Mtime, func(w io.Writer) error { return writeParts(ctx, w, it.parts) })
 		if err != nil {
 			return fmt.Errorf("cannot merge %q: %w", it.Path, err)
 		}
@@ -151,8 +151,20 @@ type writer interface {
 	Write(tree, path string, mtime int64, fill func(io.Writer) error) error
 }
 
-func (it *item) write(ctx context.Context, w io.Writer) error {
-	for _, p := range it.parts {
+// sum returns the digest of parts.
+func sum(ctx context.Context, algorithm string, parts []part) (d verify.Digest, err error) {
+	h, err := verify.NewHash(algorithm)
+	if err == nil {
+		err = writeParts(ctx, h, parts)
+	}
+	if err == nil {
+		h.Sum(d[:0])
+	}
+	return d, err
+}
+
+func writeParts(ctx context.Context, w io.Writer, parts []part) error {
+	for _, p := range parts {
 		var in io.Reader = &rangeReader{ctx: ctx, side: p.side, file: p.file, off: p.off, end: p.end}
 		if p.side == nil {
 			if _, err := w.Write(p.text); err != nil {

@@ -34,18 +34,13 @@ func (m *merged) put(ctx context.Context, v view, r *history.Row, parts ...part)
 	for _, p := range parts {
 		e.Size += int64(len(p.text)) + p.end - p.off
 	}
-	if v.how.algorithm != "" {
-		sum, err := verify.NewHash(v.how.algorithm)
-		if err != nil {
-			return err
-		}
-		if err := it.write(ctx, sum); err != nil {
-			return err
-		}
-		sum.Sum(e.Digest[:0])
-	}
 	r.Choice, m.inside[r.Path] = history.Inside, it
-	return nil
+	if v.how.algorithm == "" {
+		return nil
+	}
+	var err error
+	e.Digest, err = sum(ctx, v.how.algorithm, parts)
+	return err
 }
 
 // mergeMeta merges by lines. It fails if what it reads is not what was listed.

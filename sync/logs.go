@@ -108,6 +108,42 @@ func (st *stage) acceptLog(ctx context.Context, p *plan, round int) error {
 	return err
 }
 
+// acceptMerge accepts a staged event log that was merged of two logs which both have grown since. What has come to the local
+// one follows at the switch; what has come to the remote's is for the next merge.
+func (st *stage) acceptMerge(ctx context.Context, p, before *plan, round int) error {
+	staged, it, was := st.files.Find(eventsPath), p.incoming(eventsPath), before.incoming(eventsPath)
+	if round == 0 || staged == nil || it == nil || it.origin != merge || was == nil || was.origin != merge || staged.Digest == it.Digest || staged.Digest != was.Digest {
+		return nil
+	}
+	now, then := p.dst.files.Find(eventsPath), *before.dst.files.Find(eventsPath)
+	local, err := p.dst.side.HashPrefix(ctx, p.dst.survey.Live+"/"+eventsPath, p.how.algorithm, then.Size)
+	if err != nil || then.Digest.Known() && local != then.Digest {
+		return err
+	}
+	still, err := before.stillMerged(ctx, was)
+	if err == nil && still {
+		*it.Entry, it.parts = *was.Entry, was.parts
+		p.merged.log = before.merged.log
+		now.Size, now.Mtime, now.Digest, now.Ctime = then.Size, then.Mtime, local, 0 // as of then; never cached
+	}
+	return err
+}
+
+// stillMerged reports whether both logs still begin with what a merged one was made of: the local one in its parts, the
+// remote's with all but the local tail.
+func (p *plan) stillMerged(ctx context.Context, it *item) (bool, error) {
+	whole, err := sum(ctx, p.how.algorithm, it.parts)
+	if err != nil || whole != it.Digest {
+		return false, err
+	}
+	ours, err := sum(ctx, p.how.algorithm, it.parts[:len(it.parts)-1])
+	if err != nil {
+		return false, err
+	}
+	theirs, err := p.src.side.HashPrefix(ctx, p.src.survey.Live+"/"+eventsPath, p.how.algorithm, p.merged.log.whole)
+	return theirs == ours, err
+}
+
 // proveEvents checks that each line that the destination's event log gains is an event. A forced transfer only warns.
 func (t *proven) proveEvents(ctx context.Context) error {
 	p := t.plan

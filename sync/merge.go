@@ -207,8 +207,9 @@ func (c *command) mergedBase(ctx context.Context, run string, p *plan) (*history
 		}
 	}
 	log := next.Files.Find(eventsPath)
-	if log != nil && p.merged.log.whole > 0 && p.merged.log.whole < log.Size {
-		d, err := prefix(ctx, p.src, log, p.how.algorithm, p.merged.log.whole)
+	if log != nil && p.merged.log.whole > 0 {
+		// What it was listed with may be the digest of more: a log grows while it is read.
+		d, err := p.src.side.HashPrefix(ctx, p.src.survey.Live+"/"+log.Path, p.how.algorithm, p.merged.log.whole)
 		if err != nil {
 			return nil, err
 		}

@@ -37,8 +37,12 @@ type syncing struct {
 	agreed *consent // to what was shown of both halves
 }
 
-// mostCatchUps is how often Sync merges again because the remote moved between the two halves.
-const mostCatchUps = 5
+// mostCatchUps is how often Sync merges again because the remote moved between the two halves, and mostForLines how often
+// because only its log grew.
+const (
+	mostCatchUps = 5
+	mostForLines = 2
+)
 
 func (s *syncing) run(ctx context.Context) (*Report, error) {
 	var whole *Report
@@ -57,7 +61,7 @@ func (s *syncing) run(ctx context.Context) (*Report, error) {
 			return s.told(whole), nil
 		}
 		whole.Push = nil
-		pushed, err := s.half(ctx, s.pushing)
+		pushed, err := s.half(ctx, func() deed { return s.pushing(round >= mostForLines) })
 		var behind *behindError
 		switch {
 		case errors.As(err, &behind) && round < mostCatchUps:
@@ -106,10 +110,11 @@ func (s *syncing) pulling() deed {
 	}
 }
 
-// pushing is the second half: the remote gets what local is ahead by.
-func (s *syncing) pushing() deed {
+// pushing is the second half: the remote gets what local is ahead by. It may pass over new lines of the remote's log.
+func (s *syncing) pushing(overLines bool) deed {
 	d := s.copying(Push)
-	d.look, d.decide, d.show = s.lookWhole, s.decideRemote, s.showPush
+	d.look, d.show = s.lookWhole, s.showPush
+	d.decide = func(ctx context.Context, v view) (*plan, error) { return s.decideRemote(ctx, v, overLines) }
 	return d
 }
 
@@ -170,11 +175,14 @@ func (s *syncing) decideLocal(ctx context.Context, v view) (*plan, error) {
 }
 
 // decideRemote plans what the remote gains. If the remote has something that local lacks, it moved after the merge.
-func (s *syncing) decideRemote(ctx context.Context, v view) (*plan, error) {
+func (s *syncing) decideRemote(ctx context.Context, v view, overLines bool) (*plan, error) {
 	if !v.remote.present() {
 		return s.decideCopy(ctx, v, Push)
 	}
 	h, m, err := s.compareBoth(ctx, v)
+	if err == nil && overLines && v.takeLogAsMerged(m, h.base) {
+		h, m, err = s.compareBoth(ctx, v)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -196,6 +204,21 @@ func (s *syncing) decideRemote(ctx context.Context, v view) (*plan, error) {
 		return nil, err
 	}
 	return p, p.withinBounds(p.how.modes)
+}
+
+// takeLogAsMerged takes the remote's log for what was merged, if it has got whole lines since, and nothing else has changed
+// there: they follow ours at the switch, and the next pull brings them. It reports whether it did.
+func (v view) takeLogAsMerged(m *merged, base *history.Base) bool {
+	gained := m.gains(Pull)
+	if len(gained) != 1 || gained[0].Path != eventsPath || !base.Covers(verify.Events) {
+		return false
+	}
+	log, was := v.remote.files.Find(eventsPath), base.Files.Find(eventsPath)
+	if log == nil || was == nil || !was.Digest.Known() || m.log.whole != log.Size || log.Size <= was.Size {
+		return false
+	}
+	log.Size, log.Mtime, log.Digest, log.Ctime = was.Size, was.Mtime, was.Digest, 0 // as of then; never cached
+	return true
 }
 
 // pendMerged writes the pending common base: the remote's content, which local now has too.
