@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dnadesign-maintainers/usr/remote/remotetest"
 	"github.com/dnadesign-maintainers/usr/sync"
 )
 
@@ -221,6 +222,56 @@ func TestFaultGenerationsList(t *testing.T) {
 			t.Error(err)
 		}
 		r.is(r.dst(), 4)
+	})
+}
+
+// TestFaultEarlierGenerations: a generation of an earlier version does not say what only it has. All of it counts as that, and
+// stays for as long.
+func TestFaultEarlierGenerations(t *testing.T) {
+	everyWay(t, func(t *testing.T, d sync.Direction, ssh bool) {
+		r := emptyRig(t, d)
+		if ssh {
+			r.overSSH(remotetest.Options{})
+		}
+		r.profile.KeepGenerations = 1
+		rep, mine := r.forced()
+		for _, name := range []string{"unique", "sums"} {
+			r.must(os.Remove(r.state("generations", faultKey, rep.Generation, name)))
+		}
+		for v := 3; v <= 4; v++ {
+			r.write(r.src(), v)
+			r.transferred()
+		}
+		r.keeps(rep.Generation, mine)
+		kept := r.kept()
+		if k := kept[len(kept)-1]; k.Run != rep.Generation || k.Unique != k.Files || k.Files != len(mine) || k.Until.IsZero() {
+			t.Errorf("%+v", k)
+		}
+		r.restored("_derived/mine/part.parquet", "only here\n")
+		r.options = func(o *sync.Options) { o.Now = func() time.Time { return time.Now().Add(31 * 24 * time.Hour) } }
+		r.write(r.src(), 5)
+		_, err := r.run(d, sync.Modes{Primary: sync.ByHash, Sidecars: true, ContentHashes: true, Force: true})
+		r.must(err)
+		if _, err := os.Stat(r.state("generations", faultKey, rep.Generation)); err == nil {
+			t.Error("after 31 days it is there")
+		}
+	})
+}
+
+// TestFaultSpaceNamesKept: where there is no room what only generations have stays, and is named with its size.
+func TestFaultSpaceNamesKept(t *testing.T) {
+	root(t)
+	both(t, func(t *testing.T, d sync.Direction) {
+		r := emptyRig(t, d)
+		mount(t, strings.TrimSuffix(r.dst(), "/"+faultID), "size=4m")
+		rep, mine := r.forced()
+		r.noise("_derived/big.parquet", 5<<20)
+		_, err := r.run(d, modes())
+		var full *sync.SpaceError
+		if !errors.As(err, &full) || len(full.Kept) != 1 || full.Kept[0].Run != rep.Generation || full.Kept[0].UniqueBytes == 0 {
+			t.Errorf("%v, %+v", err, full)
+		}
+		r.keeps(rep.Generation, mine)
 	})
 }
 

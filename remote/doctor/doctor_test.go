@@ -381,6 +381,18 @@ func TestDoctorIsStopped(t *testing.T) {
 	gone(t, s)
 }
 
+// TestDoctorQuota: what a group may use is a row of its own; one that is nearly used up is a warning.
+func TestDoctorQuota(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "bin")
+	check(t, remotetest.HidePath(dir))
+	check(t, remotetest.Shim(dir, "quota", "printf 'Disk quotas for group lab (gid 100):\\n/dev/sdx 1000 0 2000000000 - 5 0 0\\n/dev/sdy 1999 0 2000 - 5 0 0\\n'\n"))
+	tg := target(server(t, remotetest.Options{Env: map[string]string{"PATH": dir}}))
+	tg.BaseDir = t.TempDir()
+	space := "ok   free space: .*\nok   group quota: lab may use 2.* on /dev/sdx, and uses 1.*\nwarn group quota: lab may use 2.* on /dev/sdy, and uses 2.* -> make room: .*usr generations.*"
+	expect(t, examine(t, tg, nil), localRows+remoteRows(map[string]string{"hash tools": ".*hash tools: .*"})+baseRows(map[string]string{"free space": space})+lastRows)
+}
+
 func TestDoctorOfADirectory(t *testing.T) {
 	t.Parallel()
 	tg := ssh.Target{Name: "mount", BaseDir: t.TempDir()}
