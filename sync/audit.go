@@ -29,7 +29,7 @@ func (c *command) audit(p *plan, action string, state State) *Report {
 	r := &Report{
 		Action: action, State: state, Dataset: c.id, Remote: c.remoteName(),
 		Direction: p.direction, Relation: p.history.Relation, Modes: v.how.modes, Algorithm: v.how.algorithm,
-		Changes: p.changes, Reused: p.toReuse(),
+		Changes: p.changes, Reused: p.toReuse(), Damaged: Sides[[]string](p.history.Drift),
 		Events: Lines{Local: max(v.local.survey.EventLines, 0), Remote: max(v.remote.survey.EventLines, 0)},
 	}
 	rows := map[verify.Class]*ClassReport{}

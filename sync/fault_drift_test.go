@@ -63,8 +63,11 @@ func TestFaultSilentDrift(t *testing.T) {
 					}
 					m := modes()
 					m.Force = where == "source" && class == verify.Events // to the other side's log it is another history
-					_, err := r.run(d, m)
+					rep, err := r.run(d, m)
 					r.must(err)
+					if !slices.Contains(rep.Unique, path) { // the good version, or the damaged one
+						t.Errorf("unique %q", rep.Unique)
+					}
 					r.same()
 					if rel := r.diff().Relation; rel != sync.InSync {
 						t.Errorf("relation %s", rel)

@@ -99,6 +99,7 @@ func (c *command) metaText(ctx context.Context, s *snapshot, algorithm string) (
 type MergedEvents struct {
 	Base, RemoteTail, LocalTail int64
 	common, whole               int64 // bytes that both begin with; bytes of whole lines in the remote's log
+	unfinished                  bool  // the remote's last line is, and local has no line of its own: its log is left alone
 }
 
 // mergeLogs puts the remote's new lines before the local ones. An unfinished last line of the remote waits for the next
@@ -126,6 +127,7 @@ func (c *command) mergeLogs(ctx context.Context, v view, base *history.Base, m *
 	head := int64(history.Merged(local, remote))
 	m.log.common, m.log.whole = prefix, prefix+int64(len(remote))
 	m.log.RemoteTail, m.log.LocalTail = int64(bytes.Count(remote, []byte("\n"))), int64(bytes.Count(local[head:], []byte("\n")))
+	m.log.unfinished = m.log.whole < r.Remote.Size && int64(len(local)) == head
 	m.log.Base = max(0, v.local.survey.EventLines-int64(bytes.Count(local, []byte("\n"))))
 	switch {
 	case len(remote) == 0:

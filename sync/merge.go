@@ -93,7 +93,7 @@ func (m *merged) gains(d Direction) (changes []Change) {
 		if d == Push {
 			src, dst, own = dst, src, history.TakeRemote
 		}
-		if r.Choice == own || r.Choice == history.Conflict {
+		if r.Choice == own || r.Choice == history.Conflict || d == Push && m.leavesLog(&r) {
 			continue
 		}
 		if it := m.inside[r.Path]; r.Choice == history.Inside {
@@ -111,6 +111,11 @@ func (m *merged) gains(d Direction) (changes []Change) {
 		changes = append(changes, ch)
 	}
 	return changes
+}
+
+// leavesLog reports whether the remote's log stays as it is: it has all that local has, and a line that is not finished.
+func (m *merged) leavesLog(r *history.Row) bool {
+	return m.log.unfinished && r.Path == eventsPath
 }
 
 // report tells a merge by its numbers.

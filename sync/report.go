@@ -57,9 +57,10 @@ type Report struct {
 	Events    Lines
 	Snapshots SnapshotCount
 	Changes   []Change
-	Reused    Reuse    // of what changes; of a diff as far as digests are known anyway
-	Silent    []string // changes that size and time stamp hide
-	Touched   []string // paths whose time stamps alone differ
+	Reused    Reuse           // of what changes; of a diff as far as digests are known anyway
+	Silent    []string        // changes that size and time stamp hide
+	Touched   []string        // paths whose time stamps alone differ
+	Damaged   Sides[[]string] // other bytes under the size and time stamp of the common base
 	Tables    Tables
 	Merge     *MergeReport  // of a sync or a merging pull
 	Push      *Report       // its second half, nil if there was none to do or it failed

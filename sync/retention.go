@@ -13,9 +13,9 @@ import (
 	"github.com/dnadesign-maintainers/usr/verify"
 )
 
-// uniqueFiles lists what the old tree has and neither the new tree nor the common base of before, and what is deleted, but
-// for snapshots, which are pruned. Where a digest is not known size and time stamp speak. The log lives on where the new one
-// continues it.
+// uniqueFiles lists what the old tree has and neither the new tree nor the common base of before, what is deleted, but for
+// snapshots, which are pruned, and what damage of the source takes the place of. Where a digest is not known size and time
+// stamp speak. The log lives on where the new one continues it.
 func uniqueFiles(p *plan, after verify.Manifest) (paths []string) {
 	verify.Join(p.dst.files, after, func(old, next *verify.Entry) {
 		if old == nil || next != nil && (sameFile(old, next) || old.Path == eventsPath && p.continuesLog()) {
@@ -25,7 +25,7 @@ func uniqueFiles(p *plan, after verify.Manifest) (paths []string) {
 			return
 		}
 		deleted := next == nil && old.Class != verify.Snapshots
-		if deleted || !p.inBase(old) {
+		if deleted || !p.inBase(old) || p.base.Drifted(next) {
 			paths = append(paths, old.Path)
 		}
 	})

@@ -293,6 +293,37 @@ func TestSyncLogs(t *testing.T) {
 	}
 }
 
+// TestSyncUnfinishedLine: where only the remote moved, its whole lines are taken, and a last one that is not finished is left
+// for the next time, which is no failure.
+func TestSyncUnfinishedLine(t *testing.T) {
+	r := bothMoved(t, false)
+	r.synced(modes())
+	log, err := os.ReadFile(r.there(".events.log"))
+	r.must(err)
+	r.must(appendTo(r.there(".events.log"), "{\"batch\": 3}\n{\"half"))
+	r.replace(r.there("_views/new"), "new\n")
+	for _, want := range []sync.State{sync.Transferred, sync.Skipped} { // the second time nothing but the half line is new
+		var warned bool
+		r.observe = func(e sync.Event) {
+			w, ok := e.(sync.Warned)
+			warned = warned || ok && strings.Contains(w.Text, "the last line of .events.log")
+		}
+		rep, err := r.sync(modes())
+		r.must(err)
+		if rep.State != want || rep.Push != nil || !warned {
+			t.Errorf("%s, push %+v, warned %t; want %s", rep.State, rep.Push, warned, want)
+		}
+		r.holds("_views/new", "new\n")
+		if got, err := os.ReadFile(r.here(".events.log")); string(got) != string(log)+"{\"batch\": 3}\n" {
+			t.Errorf("%q %v", got, err)
+		}
+	}
+	r.observe = nil
+	r.must(appendTo(r.there(".events.log"), "\": 4}\n"))
+	r.synced(modes())
+	r.holds(".events.log", string(log)+"{\"batch\": 3}\n{\"half\": 4}\n")
+}
+
 // TestSyncWithoutBase: nothing is deleted unasked.
 func TestSyncWithoutBase(t *testing.T) {
 	r := bothMoved(t, false)

@@ -35,6 +35,7 @@ type syncing struct {
 	*command
 	action string
 	agreed *consent // to what was shown of both halves
+	waits  bool     // a line of the remote's log that is not finished, for the next time
 }
 
 // mostCatchUps is how often Sync merges again because the remote moved between the two halves, and mostForLines how often
@@ -86,6 +87,9 @@ func (s *syncing) told(r *Report) *Report {
 	r.Action = s.action
 	if r.Merge == nil {
 		r.Merge = &MergeReport{FromRemote: len(r.Changes)}
+	}
+	if s.waits {
+		s.warn("the last line of .events.log on %s is not complete; it is left for the next time", s.remote.Name())
 	}
 	return s.finish(r)
 }
@@ -159,6 +163,7 @@ func (s *syncing) decideLocal(ctx context.Context, v view) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.waits = m.log.unfinished
 	p := planMerge(v, h.standing, m)
 	p.base = h.base
 	s.fallBack(ctx, p)
