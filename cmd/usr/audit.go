@@ -76,7 +76,7 @@ func (v *audit) text(p *page, o opt) {
 	v.printVerify(p)
 	p.gap()
 	p.table(v.classGrid(p))
-	v.printFacts(p)
+	v.printFacts(p, o)
 	if !v.listed || o.verbose {
 		if v.Action != "diff" || v.Relation != sync.Diverged {
 			v.printChanges(p, o, changesShown)
@@ -273,7 +273,7 @@ func classLabel(c verify.Class) string {
 	return c.String()
 }
 
-func (v *audit) printFacts(p *page) {
+func (v *audit) printFacts(p *page, o opt) {
 	l, r := v.Tables.Local, v.Tables.Remote
 	if !v.file || l != nil || r != nil {
 		p.gap()
@@ -282,7 +282,11 @@ func (v *audit) printFacts(p *page) {
 		p.fact("rows", v.both(p, rowsOf(l), rowsOf(r)))
 		p.fact("columns", v.both(p, colsOf(l), colsOf(r)))
 	}
-	for _, c := range v.Tables.Changes {
+	for i, c := range v.Tables.Changes {
+		if i == changesShown && !o.verbose {
+			p.fact("schema", fmt.Sprintf("… and %s more (-v lists all)", p.number(int64(len(v.Tables.Changes)-i))))
+			break
+		}
 		p.fact("schema", schemaText(c))
 	}
 	if v.file || isBack(v.Action) {
@@ -344,7 +348,7 @@ func schemaText(c verify.SchemaChange) string {
 	return "~ " + shown(c.Column) + " (" + safe(c.Old) + " -> " + safe(c.New) + ") retyped"
 }
 
-// How many added and modified files are listed without --verbose. Deleted ones always are.
+// How many added and modified files, and changed columns, are listed without --verbose. Deleted files always are.
 const (
 	changesShown = 20
 	changesAsked = 10 // before a question, which has to stay in sight
@@ -398,11 +402,21 @@ func changeLine(c sync.Change) string {
 }
 
 func (v *audit) printRemarks(p *page, o opt) {
+	v.printDamage(p, o)
 	if len(v.Silent) > 0 {
 		p.fact("silent", p.count(int64(len(v.Silent)), "file")+" with the same size and time stamp but other content: "+names(v.Silent, o))
 	}
 	if len(v.Touched) > 0 {
 		p.fact("touched", p.count(int64(len(v.Touched)), "file")+" with another time stamp but the same content, left as they are: "+names(v.Touched, o))
+	}
+}
+
+// printDamage names the files whose bytes no writer has changed.
+func (v *audit) printDamage(p *page, o opt) {
+	for i, paths := range [][]string{v.Damaged.Local, v.Damaged.Remote} {
+		if len(paths) > 0 {
+			p.fact("damaged", p.count(int64(len(paths)), "file")+" "+[]string{"here", "there"}[i]+" with other bytes under the size and time stamp that both sides had: "+names(paths, o))
+		}
 	}
 }
 

@@ -107,6 +107,7 @@ func printPlans(p *page, o opt, previews []*audit) {
 // printPlan fits a terminal of 24 lines, unless there is a lot to delete: people answer for what they see.
 func (v *audit) printPlan(p *page, o opt) {
 	v.printRelation(p, false)
+	v.printDamage(p, o)
 	v.printChanges(p, o, changesAsked)
 	v.printPush(p, o, changesAsked)
 	for _, line := range v.reused(p) {
@@ -130,16 +131,42 @@ func (v *audit) question() string {
 
 // sum is what changes, in one line.
 func (v *audit) sum() string {
+	here := sumText(v.Totals())
+	if v.Push != nil {
+		return "here " + here + "; there " + sumText(pushTotals(v.Push))
+	}
+	return here
+}
+
+func sumText(t sync.ClassReport) string {
+	return fmt.Sprintf("+%d ~%d -%d, %s", t.Added, t.Modified, t.Deleted, size(t.Bytes))
+}
+
+// pushTotals adds up the second half of a sync, which a preview knows by its changes alone.
+func pushTotals(r *sync.Report) (t sync.ClassReport) {
+	for _, ch := range r.Changes {
+		switch ch.Kind {
+		case sync.Added:
+			t.Added++
+		case sync.Modified:
+			t.Modified++
+		case sync.Deleted:
+			t.Deleted++
+			continue
+		}
+		t.Bytes += ch.Bytes
+	}
+	return t
+}
+
+// bothTotals adds up what changes on either side.
+func (v *audit) bothTotals() sync.ClassReport {
 	t := v.Totals()
 	if v.Push != nil {
-		there := map[sync.ChangeKind]int{}
-		for _, ch := range v.Push.Changes {
-			there[ch.Kind]++
-		}
-		return fmt.Sprintf("here +%d ~%d -%d, %s; there +%d ~%d -%d", t.Added, t.Modified, t.Deleted, size(t.Bytes),
-			there[sync.Added], there[sync.Modified], there[sync.Deleted])
+		there := pushTotals(v.Push)
+		t.Added, t.Modified, t.Deleted, t.Bytes = t.Added+there.Added, t.Modified+there.Modified, t.Deleted+there.Deleted, t.Bytes+there.Bytes
 	}
-	return fmt.Sprintf("+%d ~%d -%d, %s", t.Added, t.Modified, t.Deleted, size(t.Bytes))
+	return t
 }
 
 // ask puts a question on standard error and reads a line; Ctrl-C ends the wait.

@@ -73,7 +73,7 @@ func TestFaultFleet(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(stdout), "\n")
 	end := strings.Join(lines[max(0, len(lines)-20):], "\n")
 	wants(t, end, locked+": wait until the other program is done", damaged+": mend the event log", diverged+": keep what both have with `usr sync "+diverged,
-		"vanished: "+gone+" is on cluster no more", "3 need you")
+		"vanished: "+gone+" was on cluster and is gone", "3 need you")
 	at := -1
 	for _, id := range []string{locked, damaged, diverged} { // in order, though not done in order
 		i := strings.Index(stderr, " "+id)

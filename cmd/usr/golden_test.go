@@ -122,7 +122,7 @@ func (q question) data() any { return auditJSON(q.v) }
 func (q question) text(p *page, o opt) {
 	q.v.printPlan(p, o)
 	p.line(q.v.question())
-	q.v.printFacts(p)
+	q.v.printFacts(p, opt{})
 }
 
 // conflictTable is what each side did.

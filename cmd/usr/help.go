@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -64,6 +65,19 @@ func bothWays(flags []*kong.Flag, args []string) string {
 	}
 	for _, f := range flags {
 		if f.Tag.Negatable != "" && seen["--"+f.Name] && seen["--no-"+f.Name] {
+			return f.Name
+		}
+	}
+	return ""
+}
+
+// neverEmpty are flags that would do something else than meant if an unset variable of a script emptied them.
+var neverEmpty = []string{"root", "remotes-config", "base-dir", "remote-path", "audit-json-out", "audit-dir", "from"}
+
+// emptied returns a flag that is given without a value that it needs, or "".
+func emptied(flags []*kong.Flag) string {
+	for _, f := range flags {
+		if f.Set && slices.Contains(neverEmpty, f.Name) && f.Target.IsZero() {
 			return f.Name
 		}
 	}

@@ -119,7 +119,7 @@ func (a *app) hintDeletion(e *sync.DeletionError) string {
 
 func (a *app) hintMissing(e *sync.MissingError) string {
 	meant := ""
-	if a.doing.nearest != "" {
+	if a.doing.nearest != "" && a.doing.nearest != a.doing.dataset {
 		meant = "did you mean " + shown(a.doing.nearest) + "? "
 	}
 	there, everything := "`"+a.listCommand(a.remoteName())+"`", "`"+a.listCommand(here)+"`"

@@ -85,6 +85,9 @@ func run(ctx context.Context, args []string, e env) int {
 	if name := bothWays(kctx.Flags(), args); name != "" {
 		return a.fail(contradiction("--"+name, "--no-"+name))
 	}
+	if name := emptied(kctx.Flags()); name != "" {
+		return a.fail(&usageError{why: "cannot use --" + name + ": its value is empty", hint: "leave it out, or see whether a variable is not set"})
+	}
 	if err := a.configure(); err != nil {
 		return a.fail(err)
 	}

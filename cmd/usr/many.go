@@ -282,7 +282,7 @@ func (s *summary) text(p *page, o opt) {
 		p.fact("not tried", names(s.untried, o))
 	}
 	for _, v := range s.vanished {
-		p.fact("vanished", shown(v.Dataset)+" is on "+v.From+" no more, and was; it is left alone")
+		p.fact("vanished", shown(v.Dataset)+" was on "+v.From+" and is gone; it is left alone")
 	}
 	for _, r := range s.rows {
 		if r.failed != nil {
@@ -359,7 +359,7 @@ func (s *summary) grid(p *page, o opt) *grid {
 			g.rows = append(g.rows, []cell{{text: shown(r.id)}, {fmt.Sprintf("FAILED (%d)", r.failed.Code), bad}, {text: r.failed.Kind}, {}, {}, {}, {}})
 			continue
 		}
-		t := r.audit.Totals()
+		t := r.audit.bothTotals()
 		n := p.counted
 		g.rows = append(g.rows, []cell{{text: shown(r.id)}, {string(r.audit.State), stateTone(r.audit.State)},
 			{string(r.audit.Relation), relationTone(r.audit.Relation)}, n(t.Added), n(t.Modified), n(t.Deleted), sized(t.Bytes)})

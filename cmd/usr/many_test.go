@@ -21,7 +21,7 @@ func TestFaultVanished(t *testing.T) {
 	must(t, os.RemoveAll(b.path("local/ns/b")))
 	for _, action := range []string{"push", "pull"} {
 		stdout, _ := b.run(0, action, "ns/*", "cluster", "-y")
-		wants(t, stdout, "vanished: ns/a is on cluster no more", "vanished: ns/b is on local no more")
+		wants(t, stdout, "vanished: ns/a was on cluster and is gone", "vanished: ns/b was on local and is gone")
 		if exists(b.path("cluster/ns/a")) || exists(b.path("local/ns/b/records.parquet")) || !exists(b.path("cluster/ns/new/records.parquet")) {
 			t.Fatalf("%s did what nobody asked for:\n%s", action, stdout)
 		}

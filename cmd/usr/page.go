@@ -172,7 +172,7 @@ func (p *page) table(g *grid) {
 
 // narrow breaks the texts of the flexible columns, the widest first, to make the table narrower by excess if it can.
 func (g *grid) narrow(excess int) {
-	const least = 12
+	const least = 10 // a date
 	widths := map[int]int{}
 	for _, col := range g.flex {
 		for _, row := range g.rows {
@@ -198,15 +198,21 @@ func (g *grid) narrow(excess int) {
 	}
 }
 
-// broken breaks text after a separator if there is one in the second half of a line, else anywhere.
+// broken breaks text at a space, or after a separator if there is one in the second half of a line, else anywhere.
 func broken(text string, width int) string {
 	var lines []string
 	line := []rune{}
 	for _, r := range text {
 		if lipgloss.Width(string(line)+string(r)) > width {
-			n := breakAt(line)
+			n := len(line)
+			if r != ' ' {
+				n = breakAt(line)
+			}
 			lines = append(lines, strings.TrimRight(string(line[:n]), " "))
 			line = append([]rune{}, line[n:]...)
+		}
+		if r == ' ' && len(line) == 0 && len(lines) > 0 {
+			continue
 		}
 		line = append(line, r)
 	}
@@ -214,9 +220,11 @@ func broken(text string, width int) string {
 }
 
 func breakAt(line []rune) int {
-	for n := len(line); n > len(line)/2; n-- {
-		if strings.ContainsRune(" /_-.,", line[n-1]) {
-			return n
+	for _, separators := range []string{" ", "/_-.,"} {
+		for n := len(line); n > len(line)/2; n-- {
+			if strings.ContainsRune(separators, line[n-1]) {
+				return n
+			}
 		}
 	}
 	return len(line)

@@ -26,9 +26,15 @@ func relationAdvice(p *page, v *audit) advice {
 		return advice{sentence: "both sides hold the same content"}
 	case sync.LocalBehind:
 		lead := lead(p, r, sync.Pull)
+		if len(r.Damaged.Remote) > 0 {
+			return advice{sentence: r.Remote + " is " + lead, was: r.Remote + " was " + lead, next: "sync", note: "repairs what is damaged there"}
+		}
 		return advice{sentence: r.Remote + " is " + lead, was: r.Remote + " was " + lead, next: "pull", note: "is a fast-forward"}
 	case sync.LocalAhead:
 		lead := lead(p, r, sync.Push)
+		if len(r.Damaged.Local) > 0 {
+			return advice{sentence: "this side is " + lead, was: "this side was " + lead, next: "sync", note: "repairs what is damaged here"}
+		}
 		return advice{sentence: "this side is " + lead, was: "this side was " + lead, next: "push", note: "is a fast-forward"}
 	case sync.RemoteOnly:
 		return advice{sentence: "only " + r.Remote + " has the " + noun, was: "only " + r.Remote + " had the " + noun, next: "pull", note: "is a first copy"}

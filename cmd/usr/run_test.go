@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/dnadesign-maintainers/usr/remote/remotetest/dataset"
 	"github.com/dnadesign-maintainers/usr/sync"
+	"github.com/dnadesign-maintainers/usr/verify"
 )
 
 // bench runs the program in this process, in an environment of its own.
@@ -410,4 +412,91 @@ func TestLogOfFailures(t *testing.T) {
 	stdout, _ = b.run(0, "log", "ns/b")
 	wants(t, stdout, "pull --force")
 	b.run(codeUsage, "log", "--since", "xd")
+}
+
+// A flag that a script's unset variable emptied is refused: the default in its place is another root, another base directory
+// or another generation than meant.
+func TestEmptiedFlags(t *testing.T) {
+	b := newBench(t)
+	for _, flag := range neverEmpty {
+		args := []string{"pull", "densegen/x", "cluster", "-y"}
+		if flag == "from" {
+			args = []string{"undo", "densegen/x"}
+		}
+		_, stderr := b.run(codeUsage, append(args, "--"+flag+"=")...)
+		wants(t, stderr, "cannot use --"+flag+": its value is empty", "usr: hint:")
+	}
+}
+
+// Damage is not work that goes on to the other side: the next command is the one that repairs it.
+func TestDamageAdvice(t *testing.T) {
+	b := newBench(t)
+	b.dataset("cluster", "densegen/x")
+	b.run(0, "pull", "densegen/x", "cluster", "-y")
+	time.Sleep(50 * time.Millisecond) // the stamps settle
+	for i, root := range []string{"local", "cluster"} {
+		file := b.path(root, "densegen/x/meta.md")
+		info, err := os.Stat(file)
+		must(t, err)
+		text, err := os.ReadFile(file)
+		must(t, err)
+		must(t, os.WriteFile(file, append([]byte{text[0] ^ 1}, text[1:]...), 0o644))
+		must(t, os.Chtimes(file, time.Time{}, info.ModTime()))
+		stdout, _ := b.run(0, "diff", "densegen/x", "cluster")
+		wants(t, stdout, "a sync repairs what is damaged "+[]string{"here", "there"}[i], "next: usr sync densegen/x cluster", "damaged: 1 file")
+		b.run(0, "sync", "densegen/x", "cluster", "-y")
+		if now, err := os.ReadFile(file); string(now) != string(text) {
+			t.Errorf("%s: %q %v", root, now, err)
+		}
+	}
+}
+
+// The summary of a sync counts what both sides gained.
+func TestSyncSummaryCountsBoth(t *testing.T) {
+	b := newBench(t)
+	b.dataset("local", "densegen/x")
+	stdout, _ := b.run(0, "sync", "densegen/*", "cluster", "-y")
+	wants(t, stdout, "TRANSFERRED  local-only     8     0     0  23 kB")
+	b.dataset("local", "densegen/y")
+	stdout, _ = b.run(0, "sync", "densegen/y", "cluster", "-y")
+	wants(t, stdout, "here +0 ~0 -0, 0 B; there +8 ~0 -0, 23 kB")
+}
+
+// Cells are broken at spaces first, so that dates and sizes stay whole.
+func TestCellsBreakAtSpaces(t *testing.T) {
+	for width, want := range map[int]string{
+		12: "modified,\n4.0 kB,\n2026-11-25\n09:27",
+		10: "modified,\n4.0 kB,\n2026-11-25\n09:27",
+		7:  "modifie\nd, 4.0\nkB,\n2026-\n11-25\n09:27",
+	} {
+		if got := broken("modified, 4.0 kB, 2026-11-25 09:27", width); got != want {
+			t.Errorf("%d: %q, not %q", width, got, want)
+		}
+	}
+}
+
+// A schema that changed as a whole does not push the rest off the screen.
+func TestSchemaLinesAreBounded(t *testing.T) {
+	b := newBench(t)
+	var changes []verify.SchemaChange
+	for i := range changesShown + 5 {
+		changes = append(changes, verify.SchemaChange{Column: fmt.Sprint("c", i), Change: verify.ColumnAdded, New: "int64"})
+	}
+	v := &audit{Report: &sync.Report{Tables: sync.Tables{Changes: changes}}}
+	for _, o := range []opt{{}, {verbose: true}} {
+		p := newPage(&b.stdout, false, false)
+		v.printFacts(p, o)
+		must(t, p.flush())
+		lines := strings.Count(b.stdout.String(), "schema: ")
+		if want := map[bool]int{false: changesShown + 1, true: len(changes)}[o.verbose]; lines != want {
+			t.Errorf("%d lines, not %d", lines, want)
+		}
+		b.stdout.Reset()
+	}
+}
+
+func TestCountedNouns(t *testing.T) {
+	if got := doneText(sync.Done{Deed: "modified", Rows: 1, Cols: 2}, nil); got != "modified, 1 row, 2 columns" {
+		t.Error(got)
+	}
 }

@@ -70,10 +70,11 @@ func (j job) changes() bool { return j.action != "diff" && j.action != "verify" 
 // check refuses flags that do not go with the kind of subject.
 func (j job) check(s subject) error {
 	if s.file != "" && j.flagForDatasets != "" {
-		return &usageError{
-			why:  "cannot use " + j.flagForDatasets + " with the file " + shown(s.file) + ": it is for datasets only",
-			hint: "leave it out, or name a dataset by its id",
+		hint := "leave it out, or name a dataset by its id"
+		if j.flagForDatasets == "sync" {
+			hint = "copy a single file with `usr pull` or `usr push`, or name a dataset by its id"
 		}
+		return &usageError{why: "cannot use " + j.flagForDatasets + " with the file " + shown(s.file) + ": it is for datasets only", hint: hint}
 	}
 	if s.file == "" && j.flags.RemotePath != "" {
 		return &usageError{
