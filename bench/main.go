@@ -26,7 +26,7 @@ type options struct {
 	push, markdown, keep               bool
 	scale, wire, streams, trace, peers bool
 	fleet                              bool
-	many                               bool
+	many, compute                      bool
 }
 
 func main() {
@@ -58,6 +58,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.BoolVar(&o.scale, "scale", false, "usr and rsync -a from 1 000 to 200 000 files")
 	f.BoolVar(&o.fleet, "fleet", false, "120 small datasets by a glob, and 60 with 20 ms each way")
 	f.BoolVar(&o.many, "many", false, "usr and rsync -a with 500 000 small files, of which ten are new each time (times -size)")
+	f.BoolVar(&o.compute, "compute", false, "hashing by the login node and by jobs of Slurm: 20 GB in one file and in 20, and 200 000 files (times -size)")
 	f.BoolVar(&o.wire, "wire", false, "bytes that changes cost which leave most as it was, both ways")
 	f.BoolVar(&o.streams, "streams", false, "several rsync processes at once, over a slow network")
 	f.BoolVar(&o.trace, "trace", false, "what each phase of usr takes")
@@ -68,7 +69,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if f.NArg() > 0 || o.rounds < 1 || o.size <= 0 {
 		return o, fmt.Errorf("cannot read the command line %q: see -h", strings.Join(args, " "))
 	}
-	o.peers = o.peers || !(o.scale || o.many || o.fleet || o.wire || o.streams || o.trace)
+	o.peers = o.peers || !(o.scale || o.many || o.fleet || o.compute || o.wire || o.streams || o.trace)
 	return o, nil
 }
 
@@ -86,7 +87,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	for _, part := range []struct {
 		asked bool
 		do    func() error
-	}{{o.peers, b.compareAll}, {o.trace, b.traceAll}, {o.scale, b.scaleTable}, {o.many, b.manyTable}, {o.fleet, b.fleetTable}, {o.wire, b.wireTable}, {o.streams, b.streamsTable}} {
+	}{{o.peers, b.compareAll}, {o.trace, b.traceAll}, {o.scale, b.scaleTable}, {o.many, b.manyTable}, {o.fleet, b.fleetTable}, {o.compute, b.computeTable}, {o.wire, b.wireTable}, {o.streams, b.streamsTable}} {
 		if !part.asked {
 			continue
 		}

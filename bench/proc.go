@@ -108,3 +108,59 @@ func fileSystem(dir string) string {
 	}
 	return kind
 }
+
+// hostLoad is what was seen of the processes on a login node and in a job.
+type hostLoad struct {
+	busiest     time.Duration // the most processor time that one on the login node spent itself
+	name        string        // of that
+	login, node int64         // bytes of memory of the largest on either
+}
+
+// watchHost looks at the processes below an sshd, and below Slurm's, until the function that it returns is called.
+func watchHost(sshd int) func() hostLoad {
+	stop, result := make(chan struct{}), make(chan hostLoad)
+	go func() {
+		var load hostLoad
+		for {
+			load.look(sshd)
+			select {
+			case <-stop:
+				result <- load
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}()
+	return func() hostLoad { close(stop); return <-result }
+}
+
+func (l *hostLoad) look(sshd int) {
+	type process struct {
+		parent int
+		name   string
+		spent  time.Duration
+	}
+	all := map[int]process{}
+	paths, _ := filepath.Glob("/proc/[0-9]*")
+	for _, p := range paths {
+		pid, _ := strconv.Atoi(filepath.Base(p))
+		if name, fields := statFields(pid); len(fields) > 12 {
+			parent, _ := strconv.Atoi(fields[1])
+			user, _ := strconv.Atoi(fields[11])
+			system, _ := strconv.Atoi(fields[12])
+			all[pid] = process{parent, name, time.Duration(user+system) * tick}
+		}
+	}
+	for pid, p := range all {
+		for above := p.parent; above > 1; above = all[above].parent {
+			if above == sshd {
+				l.login = max(l.login, memoryPeak(pid))
+				if p.spent > l.busiest {
+					l.busiest, l.name = p.spent, p.name
+				}
+			} else if all[above].name == "slurmstepd" {
+				l.node = max(l.node, memoryPeak(pid))
+			}
+		}
+	}
+}

@@ -145,9 +145,9 @@ func (v view) equal(levels verify.Levels) bool {
 // or with the common base.
 func (c *command) hashUndecided(ctx context.Context, v view, b *history.Base) error {
 	local, remote := undecided(v, b)
-	return together(
+	return c.broken(v, together(
 		func() error { return c.hash(ctx, v.local, local, v.how.algorithm) },
-		func() error { return c.hash(ctx, v.remote, remote, v.how.algorithm) })
+		func() error { return c.hash(ctx, v.remote, remote, v.how.algorithm) }))
 }
 
 // undecided lists the files of both sides whose digests are needed: those for which the other side, or the common base, has

@@ -87,7 +87,12 @@ func TestFaultHostGone(t *testing.T) {
 // overRelay is overSSH through a relay.
 func (r *rig) overRelay(bytesPerSecond int64) *remotetest.RelayServer {
 	r.Helper()
-	s := r.overSSH(remotetest.Options{})
+	return r.relayed(r.overSSH(remotetest.Options{}), bytesPerSecond)
+}
+
+// relayed reaches a server through a relay from now on.
+func (r *rig) relayed(s *remotetest.Server, bytesPerSecond int64) *remotetest.RelayServer {
+	r.Helper()
 	relay, err := remotetest.Relay(net.JoinHostPort("127.0.0.1", fmt.Sprint(s.Port())), 0, bytesPerSecond)
 	r.must(err)
 	r.Cleanup(relay.Close)

@@ -235,5 +235,5 @@ func (c *command) hashRest(ctx context.Context, p *plan) error {
 			unread = append(unread, e)
 		}
 	}
-	return c.hash(ctx, p.src, unread, p.how.algorithm)
+	return c.broken(p.view, c.hash(ctx, p.src, unread, p.how.algorithm))
 }

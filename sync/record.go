@@ -146,6 +146,15 @@ func (c *command) remember(v view) {
 	}
 }
 
+// broken caches what has been read where something went wrong, so that the next attempt, or the next command, does not read it
+// again. A command that trusts no cache leaves it alone: it would take more away than it adds.
+func (c *command) broken(v view, err error) error {
+	if err != nil && !v.how.modes.Rehash {
+		c.remember(v)
+	}
+	return err
+}
+
 // finish completes a report with what the whole command cost.
 func (c *command) finish(r *Report) *Report {
 	r.Took = c.o.Now().Sub(c.cost.began) - c.cost.asking

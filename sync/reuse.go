@@ -115,9 +115,9 @@ func keepIf(entries []*verify.Entry, ok func(*verify.Entry) bool) (kept []*verif
 func (c *command) hashAlike(ctx context.Context, p *plan, tree *snapshot) error {
 	fetched, there := p.alike(tree)
 	unread := func(e *verify.Entry) bool { return !e.Digest.Known() }
-	return together(
+	return c.broken(p.view, together(
 		func() error { _, err := c.read(ctx, p.src, keepIf(fetched, unread), p.how.algorithm); return err },
-		func() error { _, err := c.read(ctx, tree, keepIf(there, unread), p.how.algorithm); return err })
+		func() error { _, err := c.read(ctx, tree, keepIf(there, unread), p.how.algorithm); return err }))
 }
 
 // content is what makes two files the same.

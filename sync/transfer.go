@@ -131,7 +131,7 @@ func (c *command) build(ctx context.Context, d deed, claim *claim, p *plan, agre
 	defer func() {
 		if err != nil {
 			l.release()
-			err = c.explainSpace(ctx, p, err)
+			err = c.explainSpace(ctx, p, c.broken(stage.plan.view, err))
 			stage.leave(err)
 		}
 	}()
