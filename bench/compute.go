@@ -78,8 +78,11 @@ func (b *bench) makeBulk(d bulk) error {
 	if err := dataset.Write(b.source(), dataset.Options{ID: datasetID, Rows: 1000}); err != nil {
 		return err
 	}
+	if err := os.MkdirAll(filepath.Dir(b.large(0)), 0o755); err != nil {
+		return err
+	}
 	for i := range d.large {
-		if err := random(b.weights(i), d.each, 0, 0); err != nil {
+		if err := random(b.large(i), d.each, 0, 0); err != nil {
 			return err
 		}
 	}
@@ -95,11 +98,12 @@ func (b *bench) makeBulk(d bulk) error {
 // addLarge adds a file of 1 GB, with bytes, to the source.
 func (b *bench) addLarge(i int) error {
 	size := int64(1e9 * b.size)
-	return random(b.weights(100+i), size, 0, size)
+	return random(b.large(100+i), size, 0, size)
 }
 
-func (b *bench) weights(i int) string {
-	return filepath.Join(b.source(), "_artifacts", fmt.Sprintf("weights-%d.bin", i))
+// large is a path of a class that generations share with live: auxiliary files would be copied by each increment.
+func (b *bench) large(i int) string {
+	return filepath.Join(b.source(), "_derived", "large", fmt.Sprintf("part-%d.parquet", i))
 }
 
 // handTo writes the profile by which the login node hashes, or a job, which says at its end what it took.

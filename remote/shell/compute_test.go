@@ -2,12 +2,14 @@ package shell_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -131,7 +133,7 @@ func TestJob(t *testing.T) {
 			c := newCluster(t, false)
 			var queued []bool
 			c.compute.Queued = func(since time.Time) { queued = append(queued, !since.IsZero()) }
-			c.compute.Command = "echo 'Welcome to the queue'; " + slots + c.compute.Command
+			c.compute.Command = "echo 'Welcome to the queue'; echo 'job 7 is queued' >&2; " + slots + c.compute.Command
 			before := c.server.Authentications()
 			s := c.open()
 			c.all(background, s)
@@ -180,6 +182,8 @@ func TestJobFrom(t *testing.T) {
 func TestJobNotHad(t *testing.T) {
 	for name, test := range map[string]struct{ command, says string }{
 		"ends at once":                  {`sh -c 'echo "no slots for you" >&2; exit 1'`, "ended with status 1 before it gave a shell: no slots for you"},
+		"asks to be run again, for SGE": {`sh -c 'exit 99'`, "ended with status 99 before it gave a shell"},
+		"is in error, for SGE":          {`sh -c 'exit 100'`, "ended with status 100 before it gave a shell"},
 		"reports success":               {"true", "`true` ended with status 0 before it gave a shell"},
 		"says it on its output":         {"echo sorry:", "ended with status 0 before it gave a shell: sorry: /bin/sh"},
 		"asks":                          {`sh -c 'read x </dev/tty'`, "before it gave a shell"},
@@ -217,31 +221,95 @@ func TestJobCommandMissing(t *testing.T) {
 	}
 }
 
-// TestJobKilled: the login node goes on from where a job stopped that is killed in the middle.
+// TestJobKilled: the login node goes on from where a job stopped that is killed in the middle, and reads nothing that has a
+// digest.
 func TestJobKilled(t *testing.T) {
 	c := newCluster(t, true)
-	pid := filepath.Join(t.TempDir(), "pid")
-	c.compute.Command = `sh -c 'echo $$ >` + pid + `; exec "$@"' sh`
+	dir := t.TempDir()
+	pid, log := filepath.Join(dir, "pid"), filepath.Join(dir, "log")
+	for _, tool := range []string{"b3sum", "openssl", "sha256sum", "shasum"} {
+		check(t, remotetest.Shim(dir, tool, fmt.Sprintf("for a do case $a in ./*) printf '%%s\\n' \"$a\" >>%s;; esac; done; exec %s \"$@\"", log, remotetest.Real(tool))))
+	}
+	c.server.Stop()
+	c.server = server(t, remotetest.Options{Env: map[string]string{"PATH": dir + ":" + c.tools}})
+	c.target.ConfigFile = c.server.ConfigFile()
+	c.compute.Command = `sh -c 'echo $$ >` + pid + `; PATH=` + c.tools + ` exec "$@"' sh`
 	s := c.open()
 	listed := c.listed(s)
-	n, err := c.hash(background, s, listed, func(n int) {
-		if n == 3 {
+	var before []string // with a digest while the job lived
+	got := map[string]bool{}
+	err := s.Hash(background, c.dir(), verify.SHA256, listed, func(path string, d verify.Digest, err error) {
+		if err != nil || d != c.want[path] || got[path] {
+			t.Errorf("%q: %x, %v; twice: %v", path, d, err, got[path])
+		}
+		got[path] = true
+		c.mu.Lock()
+		if len(c.warned) == 0 {
+			before = append(before, path)
+		}
+		c.mu.Unlock()
+		if len(got) == 3 {
 			check(t, exec.Command("kill", "-9", strings.TrimSpace(contents(t, pid))).Run())
 		}
 	})
-	if n != len(listed) || err != nil {
-		t.Errorf("%d of %d, %v", n, len(listed), err)
+	if len(got) != len(listed) || err != nil {
+		t.Errorf("%d of %d, %v", len(got), len(listed), err)
 	}
 	c.says("the job on ")
+	read := "\n" + contents(t, log)
+	if len(before) < 3 || len(before) == len(listed) {
+		t.Errorf("%d of %d were read by the job", len(before), len(listed))
+	}
+	for _, path := range before {
+		if strings.Contains(read, "\n./"+path+"\n") {
+			t.Errorf("%q was read again", path)
+		}
+	}
 }
 
-// TestJobEnds: with the command, when it is cancelled, while it waits, and when the line is cut.
+// TestJobHashers: as many processes hash as the job has cores, and no more.
+func TestJobHashers(t *testing.T) {
+	for slots, cores := range map[string]int{"NSLOTS=1": 1, "NSLOTS=3": 3, "SLURM_CPUS_ON_NODE=2": 2} {
+		t.Run(slots, func(t *testing.T) {
+			c := newCluster(t, false)
+			for i := range 6 {
+				name := fmt.Sprintf("large-%d", i)
+				text := strings.Repeat(name, 9<<20/len(name)+1) // a process each
+				write(t, filepath.Join(c.dir(), name), text)
+				c.want[name] = sha256.Sum256([]byte(text))
+			}
+			bin, at := t.TempDir(), t.TempDir()
+			wait := fmt.Sprintf(`case "$*" in *large-*) ;; *) exec REAL "$@";; esac
+echo >%[1]s/in.$$; n=0
+while [ $n -lt 100 ] && [ "$(ls %[1]s | grep -c in)" -lt %[2]d ]; do sleep 0.1; n=$((n+1)); done
+ls %[1]s | grep -c in >>%[1]s/most; sleep 0.3; REAL "$@"; mv %[1]s/in.$$ %[1]s/done.$$`, at, cores)
+			for _, tool := range []string{"openssl", "sha256sum", "shasum"} {
+				check(t, remotetest.Shim(bin, tool, strings.ReplaceAll(wait, "REAL", remotetest.Real(tool))))
+			}
+			c.compute.Command = slots + " PATH=" + bin + ":" + c.tools + " env"
+			c.all(background, c.open())
+			most := 0
+			for _, n := range strings.Fields(contents(t, filepath.Join(at, "most"))) {
+				found, err := strconv.Atoi(n)
+				check(t, err)
+				most = max(most, found)
+			}
+			if most != cores {
+				t.Errorf("%d processes at once, want %d", most, cores)
+			}
+		})
+	}
+}
+
+// TestJobEnds: with the command, when it is cancelled, while it waits, and when the line is cut. Its shell never ends with 99 or
+// 100, by which SGE is told to run a job again, or that something is wrong with it.
 func TestJobEnds(t *testing.T) {
 	for _, how := range []string{"close", "cancel", "cancel in the queue", "cut"} {
 		t.Run(how, func(t *testing.T) {
 			c := newCluster(t, true)
 			mark := filepath.Join(t.TempDir(), "job-mark")
-			c.compute.Command = `sh -c '[ ! -e ` + mark + ` ] || sleep 1000; "$@"; :' ` + mark
+			status := filepath.Join(t.TempDir(), "status")
+			c.compute.Command = `sh -c '[ ! -e ` + mark + ` ] || sleep 1000; trap : INT TERM; "$@"; echo $? >` + status + `' ` + mark
 			if how == "cancel in the queue" {
 				write(t, mark, "")
 			}
@@ -272,6 +340,12 @@ func TestJobEnds(t *testing.T) {
 				check(t, s.Close())
 			}
 			ended(t, mark)
+			if how == "cancel in the queue" {
+				return
+			}
+			if st := strings.TrimSpace(contents(t, status)); st == "99" || st == "100" || how == "close" && st != "0" {
+				t.Errorf("the shell ended with status %s", st)
+			}
 		})
 	}
 }
