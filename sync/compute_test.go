@@ -2,6 +2,7 @@ package sync_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,127 +14,233 @@ import (
 	"github.com/dnadesign-maintainers/usr/sync"
 )
 
-// cluster is a rig whose remote has a scheduler.
-func cluster(t *testing.T, name string) (*rig, *remotetest.Scheduler, *remotetest.Server) {
+// site is a rig whose remote has a scheduler. Its files are the same on both sides.
+type site struct {
+	*rig
+	scheduler *remotetest.Scheduler
+	server    *remotetest.Server
+	relay     *remotetest.RelayServer
+	log       string // of what the login node's hash tools read
+	events    []sync.Event
+	after     func() // called once, when the remote's first digest has come
+}
+
+// largeFiles are enough for a job of slow tools to be caught in the middle.
+const largeFiles = 6
+
+func newSite(t *testing.T, name string) *site {
 	t.Helper()
-	s, err := remotetest.StartScheduler(name, t.TempDir())
+	scheduler, err := remotetest.StartScheduler(name, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.Stop)
-	r := emptyRig(t, sync.Pull)
-	r.write(r.src(), 1)
-	server := r.overSSH(remotetest.Options{Env: s.Env})
-	r.profile.Compute, r.profile.ComputeFrom = s.Command, 0
-	r.transferred()
-	r.profile.ComputeWait = 30 * time.Second
-	return r, s, server
+	t.Cleanup(scheduler.Stop)
+	s := &site{rig: emptyRig(t, sync.Pull), scheduler: scheduler, log: filepath.Join(t.TempDir(), "log")}
+	s.write(s.src(), 1)
+	for i := range largeFiles {
+		s.must(replaceFile(filepath.Join(s.src(), fmt.Sprint(largeName, i)), ""))
+		s.must(os.Truncate(filepath.Join(s.src(), fmt.Sprint(largeName, i)), largeSize))
+	}
+	env := map[string]string{"PATH": hashTools(t, s.log, "") + ":" + os.Getenv("PATH")}
+	for name, value := range scheduler.Env {
+		env[name] = value
+	}
+	s.server = s.overSSH(remotetest.Options{Env: env})
+	s.relay = s.relayed(s.server, 0)
+	s.must(os.MkdirAll(filepath.Dir(s.dst()), 0o755))
+	s.copyTree(s.src(), s.dst())
+	s.profile.ComputeFrom, s.profile.ComputeWait = 0, time.Minute
+	s.observe = s.hear
+	return s
 }
 
-func (r *rig) verified() {
-	r.Helper()
-	p := r.open()
-	defer p.Close()
-	rep, err := p.Verify(context.Background(), faultID, modes())
-	r.must(err)
-	if rep.Relation != sync.InSync || len(rep.Changes) > 0 {
-		r.Errorf("%s, %v", rep.Relation, rep.Changes)
+func (s *site) hear(e sync.Event) {
+	s.mu.Lock()
+	s.events = append(s.events, e)
+	after := s.after
+	if p, ok := e.(sync.Progressed); !ok || p.Phase != "hash "+s.profile.Name {
+		after = nil
+	} else {
+		s.after = nil
+	}
+	s.mu.Unlock()
+	if after != nil {
+		after()
 	}
 }
 
-// TestFaultSchedulers: a verify of a dataset through a real job, with one authentication; then the job is killed in the
-// middle, the queue is full, a waiting command is cancelled, and the node has another file system. No job is left.
+// verify verifies by a command for a job, and reports the error. There is one authentication, what is said is what is expected,
+// and no job is left but so many.
+func (s *site) verify(ctx context.Context, compute string, jobs int, says ...string) error {
+	s.Helper()
+	s.profile.Compute, s.events, s.warnings = compute, nil, nil
+	s.must(local(os.Remove(s.log)))
+	before := s.server.Authentications()
+	p := s.open()
+	r, err := p.Verify(ctx, faultID, modes())
+	p.Close()
+	if err == nil && (r.Relation != sync.InSync || len(r.Changes) > 0) {
+		s.Errorf("%s, %v", r.Relation, r.Changes)
+	}
+	if n := s.server.Authentications() - before; n != 1 {
+		s.Errorf("%d authentications", n)
+	}
+	warned := slices.DeleteFunc(s.warnings, func(w string) bool { return strings.Contains(w, "Parquet") }) // its table is text
+	if !slices.EqualFunc(warned, says, strings.Contains) {
+		s.Errorf("warned %q, want %q", warned, says)
+	}
+	for range 300 {
+		if len(s.scheduler.Jobs()) == jobs {
+			return err
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	s.Errorf("jobs are left: %q", s.scheduler.Jobs())
+	return err
+}
+
+func local(err error) error {
+	if os.IsNotExist(err) {
+		return nil
+	}
+	return err
+}
+
+// verified is verify that succeeds.
+func (s *site) verified(compute string, jobs int, says ...string) {
+	s.Helper()
+	s.must(s.verify(context.Background(), compute, jobs, says...))
+}
+
+// loginRead is how many large files the login node has read itself.
+func (s *site) loginRead() (n int) {
+	for _, reads := range readsByLine(s.T, s.log) {
+		n += reads
+	}
+	return n
+}
+
+// jobRead is how many large files had a digest before it was said that the login node takes over.
+func (s *site) jobRead() (n int) {
+	var done int64
+	for _, e := range s.events {
+		switch e := e.(type) {
+		case sync.Progressed:
+			if e.Phase == "hash "+s.profile.Name {
+				if e.Done-done == largeSize {
+					n++
+				}
+				done = e.Done
+			}
+		case sync.Warned:
+			if strings.Contains(e.Text, "the login node") {
+				return n
+			}
+		}
+	}
+	return n
+}
+
+// plain has a job use hash tools that note nothing.
+func (s *site) plain() string { return s.scheduler.Command + " env PATH=/usr/bin:/bin" }
+
+// slow has it use such that take a second a process.
+func (s *site) slow() string {
+	return s.scheduler.Command + " env PATH=" + hashTools(s.T, os.DevNull, "sleep 1") + ":/usr/bin:/bin"
+}
+
+// TestFaultSchedulers: verifies of a dataset through real jobs, and what may befall them. Each has one authentication, and none
+// leaves a job.
 func TestFaultSchedulers(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"slurm", "sge"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r, s, server := cluster(t, name)
-			idle := func() {
-				t.Helper()
-				r.must(s.Idle())
-			}
-			says := func(texts ...string) {
-				t.Helper()
-				got := slices.DeleteFunc(r.warnings, func(w string) bool { return strings.Contains(w, "Parquet") }) // its table is text
-				r.warnings = nil
-				if !slices.EqualFunc(got, texts, strings.Contains) {
-					t.Errorf("warned %q, want %q", got, texts)
-				}
-			}
-			idle()
-			says()
-			before := server.Authentications()
-			ran := filepath.Join(t.TempDir(), "ran")
-			r.profile.Compute = "touch " + ran + "; " + s.Command
-			r.verified()
-			idle()
-			says()
-			if n := server.Authentications() - before; n != 1 {
-				t.Errorf("%d authentications", n)
-			}
-			if _, err := os.Stat(ran); err != nil {
-				t.Error(err)
-			}
-
-			killed := false
-			r.observe = func(e sync.Event) {
-				if p, ok := e.(sync.Progressed); ok && p.Phase == "hash "+r.profile.Name && !killed {
-					killed = true
-					r.must(s.Cancel())
-				}
-			}
-			r.profile.Compute = s.Command + " env PATH=" + slowTools(t) + ":/usr/bin:/bin"
-			r.verified()
-			idle()
-			says("the job on ")
-			r.observe, r.profile.Compute = nil, s.Command
-
-			r.must(s.Fill())
-			r.profile.ComputeWait = 2 * time.Second
-			r.verified()
-			says("no place in the queue within 2s")
-			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-			r.profile.ComputeWait = time.Minute
-			p := r.open()
-			if _, err := p.Verify(ctx, faultID, modes()); err == nil {
-				t.Error("it waits in no queue")
-			}
-			cancel()
-			r.must(p.Close())
-			for range 100 {
-				if len(s.Jobs()) == 1 {
-					break
-				}
-				time.Sleep(100 * time.Millisecond)
-			}
-			if jobs := s.Jobs(); len(jobs) != 1 {
-				t.Errorf("a cancelled command stays in the queue: %q", jobs)
-			}
-			r.must(s.Cancel())
-			idle()
-			says()
-
-			if os.Geteuid() != 0 { // only root can hide a file system
-				return
-			}
-			hide := filepath.Join(t.TempDir(), "hide")
-			r.must(os.WriteFile(hide, []byte("#!/bin/sh\nmount -t tmpfs none "+r.remote+"\nexec \"$@\"\n"), 0o755))
-			r.profile.Compute = s.Command + " unshare -m " + hide
-			r.verified()
-			idle()
-			says("does not see " + r.remote)
+			s := newSite(t, name)
+			s.wholeByJob()
+			s.killed()
+			s.ended("cancelled")
+			s.ended("cut")
+			s.again()
+			s.full()
+			s.withoutFiles()
 		})
 	}
 }
 
-// slowTools are hash tools that take half a second a file.
-func slowTools(t *testing.T) string {
-	bin := t.TempDir()
-	for _, tool := range []string{"b3sum", "openssl", "sha256sum", "shasum"} {
-		if err := remotetest.Shim(bin, tool, "sleep 0.5\nexec "+remotetest.Real(tool)+` "$@"`); err != nil {
-			t.Fatal(err)
+func (s *site) wholeByJob() {
+	s.Helper()
+	s.verified(s.plain(), 0)
+	if n, m := s.loginRead(), s.jobRead(); n != 0 || m != largeFiles {
+		s.Errorf("the login node read %d large files, the job %d", n, m)
+	}
+}
+
+// killed: by scancel or qdel, in the middle. The login node reads the rest.
+func (s *site) killed() {
+	s.Helper()
+	s.after = func() { s.must(s.scheduler.Cancel()) }
+	s.verified(s.slow(), 0, "the job on ")
+	if n, m := s.loginRead(), s.jobRead(); m == 0 || n == 0 || n+m != largeFiles {
+		s.Errorf("the login node read %d large files, the job %d", n, m)
+	}
+}
+
+// ended: while the job is at work the command is cancelled, or its line is cut.
+func (s *site) ended(how string) {
+	s.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	s.after = cancel
+	if how == "cut" {
+		s.after = s.relay.Cut
+	}
+	if err := s.verify(ctx, s.slow(), 0); err == nil {
+		s.Errorf("%s: verified all the same", how)
+	}
+}
+
+// again: a command that ends with the status by which SGE is told to run a job again. (With 100 it keeps the job, in error: that
+// is never ours either, see TestJobEnds.)
+func (s *site) again() {
+	s.Helper()
+	script := filepath.Join(s.TempDir(), "again") // SGE takes quotes away
+	s.must(os.WriteFile(script, []byte("#!/bin/sh\nexit 99\n"), 0o755))
+	s.verified(s.scheduler.Command+" "+script, 0, "ended with status 99 before it gave a shell")
+}
+
+// full: no place in the queue within compute_wait, and a command that is cancelled while it waits.
+func (s *site) full() {
+	s.Helper()
+	s.must(s.scheduler.Fill())
+	s.profile.ComputeWait = 2 * time.Second
+	s.verified(s.scheduler.Command, 1, "no place in the queue within 2s")
+	var queued []bool
+	for _, e := range s.events {
+		if q, ok := e.(sync.Queued); ok {
+			queued = append(queued, !q.Since.IsZero())
 		}
 	}
-	return bin
+	if !slices.Equal(queued, []bool{true, false}) || s.loginRead() != largeFiles {
+		s.Errorf("queued %v, the login node read %d large files", queued, s.loginRead())
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	s.profile.ComputeWait = time.Minute
+	if err := s.verify(ctx, s.scheduler.Command, 1); err == nil {
+		s.Error("it waits in no queue")
+	}
+	s.must(s.scheduler.Cancel())
+	s.must(s.scheduler.Idle())
+}
+
+// withoutFiles: the node has another file system in the place of the base directory. Only root can hide one.
+func (s *site) withoutFiles() {
+	if os.Geteuid() != 0 {
+		return
+	}
+	s.Helper()
+	hide := filepath.Join(s.TempDir(), "hide")
+	s.must(os.WriteFile(hide, []byte("#!/bin/sh\nmount -t tmpfs none "+s.remote+"\nexec \"$@\"\n"), 0o755))
+	s.verified(s.scheduler.Command+" unshare -m "+hide, 0, "does not see "+s.remote)
 }

@@ -96,6 +96,9 @@ func (s *Session) hashInJob(ctx context.Context, dir, algorithm string, files []
 		return nil, err
 	case err != nil:
 		c.end()
+		if _, lost := s.Run(ctx, ":"); !answered(lost) { // the line, and not the job
+			return nil, lost
+		}
 		c.refused.Store(true)
 		s.o.Compute.Warn(err.Error() + "; the login node hashes instead")
 	default:
