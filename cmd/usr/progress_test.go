@@ -38,3 +38,22 @@ func TestProgress(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestProgressQueue: a place on a compute node is waited for aloud, beside what goes on meanwhile.
+func TestProgressQueue(t *testing.T) {
+	began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	p := newProgress(newBench(t).env(), progressOptions{})
+	p.observe(sync.StepBegan{Step: sync.StepCompare})
+	p.observe(sync.Queued{Since: began})
+	says := func(want string) {
+		t.Helper()
+		if got := p.describe(began.Add(130 * time.Second)); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	says("in the queue for 2:10")
+	p.hear(sync.Progressed{Phase: sync.PhaseTransfer, Done: 20e6, Total: 100e6}, began.Add(130*time.Second))
+	says("transfer 20 MB of 100 MB; in the queue for 2:10")
+	p.observe(sync.Queued{})
+	says("transfer 20 MB of 100 MB")
+}

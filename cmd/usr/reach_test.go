@@ -66,6 +66,22 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
+// TestComputeCommand: one that is not there is a mistake in the profile, and the message names it; any other that gives no shell is
+// a warning.
+func TestComputeCommand(t *testing.T) {
+	t.Parallel()
+	b, s := farBench(t, remotetest.Options{})
+	b.dataset("cluster", "densegen/x")
+	b.run(0, "pull", "densegen/x", "cluster", "-y")
+	b.profile(s, "compute: qrshh -now n", "compute_from: 0")
+	_, stderr := b.run(codeUnreachable, "verify", "densegen/x", "cluster")
+	wants(t, stderr, "usr: error: cannot use qrshh on cluster: ", "not found", "usr: hint: correct compute in the profile")
+	b.profile(s, "compute: sh -c 'echo no such project >&2; exit 1'", "compute_from: 0")
+	stdout, stderr := b.run(0, "verify", "densegen/x", "cluster")
+	wants(t, stdout, "in-sync")
+	wants(t, stderr, "usr: warning: cannot hash on a compute node: ", "ended with status 1", "no such project; the login node hashes instead")
+}
+
 func TestNoisyHost(t *testing.T) {
 	t.Parallel()
 	b, _ := farBench(t, remotetest.Options{Noise: "Welcome to\x1b[1m SCC\n"})

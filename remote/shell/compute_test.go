@@ -269,7 +269,7 @@ func TestJobKilled(t *testing.T) {
 
 // TestJobHashers: as many processes hash as the job has cores, and no more.
 func TestJobHashers(t *testing.T) {
-	for slots, cores := range map[string]int{"NSLOTS=1": 1, "NSLOTS=3": 3, "SLURM_CPUS_ON_NODE=2": 2} {
+	for slots, cores := range map[string]int{"NSLOTS=3": 3, "SLURM_CPUS_ON_NODE=2": 2} {
 		t.Run(slots, func(t *testing.T) {
 			c := newCluster(t, false)
 			for i := range 6 {

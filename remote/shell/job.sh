@@ -2,7 +2,7 @@
 # a terminal. When that input ends it has a moment to end by itself, then it is told to: one that waits in a queue reads nothing.
 # sshd gives each command a session of its own, so that the process group is ours alone.
 exec 3<&0 4>&2 2>/dev/null
-trap : INT TERM
+trap : INT TERM HUP
 {
   cat <&3 || exit # the job has ended before its input
   trap '' INT TERM
@@ -14,9 +14,9 @@ trap : INT TERM
   COMMAND /bin/sh
   st=$?
   exec >/dev/null 2>&1
-  trap '' INT TERM
-  kill -s TERM 0
-  (sleep 1; kill -s TERM 0) & # a shell that is just made may miss one
+  trap '' INT TERM HUP
+  kill -s HUP 0 # for those above, whatever they are at
+  (sleep 1; kill -s HUP 0) & # a shell that is just made may miss one
   exit $st
 }
 exit $?
