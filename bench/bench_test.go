@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -50,5 +52,19 @@ func TestComparesOnATinyDataset(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("there is no %q in:\n%s", want, out.String())
 		}
+	}
+}
+
+// What a job took is what the children of its shell took, as dash and bash print it.
+func TestShellTimes(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "times")
+	if sum, err := shellTimes(file); sum != 0 || err != nil {
+		t.Errorf("without a file: %v, %v", sum, err)
+	}
+	if err := os.WriteFile(file, []byte("0m0.00s 0m0.01s\n1m2.50s 0m0.25s\n0m5.000s 0m5.000s\n0m0.250s 0m1.000s\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if sum, err := shellTimes(file); sum != 64*time.Second || err != nil {
+		t.Errorf("%v, %v", sum, err)
 	}
 }

@@ -133,6 +133,19 @@ const (
 
 // remember saves the digests of both sides. Failing to is worth a word, no more.
 func (c *command) remember(v view) {
+	c.cache(v, func(err error) { c.warn("cannot write the hash cache: %v", err) })
+}
+
+// broken saves what has been read where something went wrong, so that the next attempt, or the next command, does not read it
+// again. A command that trusts no cache leaves it alone: it would take more away than it adds.
+func (c *command) broken(v view, err error) error {
+	if err != nil && !v.how.modes.Rehash {
+		c.cache(v, func(error) {}) // there is a better one to tell
+	}
+	return err
+}
+
+func (c *command) cache(v view, failed func(error)) {
 	for _, side := range []struct {
 		snap   *snapshot
 		remote string
@@ -141,18 +154,9 @@ func (c *command) remember(v view) {
 			continue
 		}
 		if err := c.store.remember(side.snap, c.id, side.remote, v.how.algorithm); err != nil && !errors.Is(err, os.ErrPermission) {
-			c.warn("cannot write the hash cache: %v", err)
+			failed(err)
 		}
 	}
-}
-
-// broken caches what has been read where something went wrong, so that the next attempt, or the next command, does not read it
-// again. A command that trusts no cache leaves it alone: it would take more away than it adds.
-func (c *command) broken(v view, err error) error {
-	if err != nil && !v.how.modes.Rehash {
-		c.remember(v)
-	}
-	return err
 }
 
 // finish completes a report with what the whole command cost.
