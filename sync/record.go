@@ -137,9 +137,11 @@ func (c *command) remember(v view) {
 }
 
 // broken saves what has been read where something went wrong, so that the next attempt, or the next command, does not read it
-// again. A command that trusts no cache leaves it alone: it would take more away than it adds.
+// again. After a proof that failed all of it is read again, for a digest may be what is wrong. A command that trusts no cache leaves
+// it alone: it would take more away than it adds.
 func (c *command) broken(v view, err error) error {
-	if err != nil && !v.how.modes.Rehash {
+	var mismatch *MismatchError
+	if err != nil && !errors.As(err, &mismatch) && !v.how.modes.Rehash {
 		c.cache(v, func(error) {}) // there is a better one to tell
 	}
 	return err
