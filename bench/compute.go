@@ -46,6 +46,10 @@ func (b *bench) computeTable() error {
 	hashing := &table{title: fmt.Sprintf("Hashing on the far side, median of %d rounds", b.rounds), head: []string{"dataset", "hashed by", "time",
 		"CPU here", "CPU of the login node", "of its busiest process", "CPU of the job", "memory of usr", "of the login node's largest", "of the job's largest"}}
 	spent := &table{title: "Processor time on the login node", head: hashing.head}
+	defer func() { // what there is, if it is stopped
+		hashing.print(b.stdout, b.markdown)
+		spent.print(b.stdout, b.markdown)
+	}()
 	for _, d := range bulks(b.size) {
 		if err := b.makeBulk(d); err != nil {
 			return err
@@ -59,8 +63,6 @@ func (b *bench) computeTable() error {
 			}
 		}
 	}
-	hashing.print(b.stdout, b.markdown)
-	spent.print(b.stdout, b.markdown)
 	return nil
 }
 

@@ -202,12 +202,15 @@ main_job() { # by as many processes as the job may run; it ends where no sign of
     case $n in ''|0|*[!0-9]*) ;; *) hashers=$n; break;; esac
   done
 }
-# batches: tools that do not write line by line themselves are made to, for the lines of several processes meet here.
+# batches: tools that do not write line by line themselves are made to, for the lines of several processes meet here. A shell
+# reads byte by byte, so that awk does it where there is one.
 batches() { # size tool
   case $stamp$2 in
-  :b3sum*|:sha256sum*) xargs -0 -n "$1" -P "$hashers" $2;;
-  *) xargs -0 -n "$1" -P "$hashers" sh -c "{ $stamp; $2"' "$@"; '"$stamp"'; } | while IFS= read -r l; do printf "%s\n" "$l"; done' sh;;
+  :b3sum*|:sha256sum*) xargs -0 -n "$1" -P "$hashers" $2; return;;
   esac
+  lines='while IFS= read -r l; do printf "%s\n" "$l"; done'
+  ! have awk || lines="awk '{ print; fflush() }'"
+  xargs -0 -n "$1" -P "$hashers" sh -c "{ $stamp; $2"' "$@"; '"$stamp"'; } | '"$lines" sh
 }
 # regular: those of the names on standard input that are files: a tool would wait for a fifo's writer.
 regular() { xargs -0 -n 5000 sh -c 'exec find "$@" -prune -type f -print0' sh; }
