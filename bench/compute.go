@@ -97,10 +97,11 @@ func (b *bench) makeBulk(d bulk) error {
 	return nil
 }
 
-// addLarge adds a file of 1 GB, with bytes, to the source.
+// addLarge adds a file of 1 GB, with bytes that no other has, to the source.
 func (b *bench) addLarge(i int) error {
-	size := int64(1e9 * b.size)
-	return random(b.large(100+i), size, 0, size)
+	more := int64(i)
+	size := int64(1e9*b.size) + more
+	return random(b.large(100+i), size, more, size-more)
 }
 
 // large is a path of a class that generations share with live: auxiliary files would be copied by each increment.
