@@ -61,7 +61,7 @@ func TestFaultHashingResumed(t *testing.T) {
 			const large, known = 8, 3
 			r := emptyRig(t, sync.Pull)
 			log := filepath.Join(t.TempDir(), "log")
-			relay := r.relayed(r.overSSH(remotetest.Options{Env: map[string]string{"PATH": hashTools(t, log, "") + ":" + os.Getenv("PATH")}}), 0)
+			relay := r.relayed(r.overSSH(remotetest.Options{Env: map[string]string{"PATH": hashTools(t, log, "sleep 0.3") + ":" + os.Getenv("PATH")}}), 0)
 			r.write(r.src(), 1)
 			for i := range large {
 				size := largeSize + i
@@ -108,11 +108,15 @@ func TestFaultHashingResumed(t *testing.T) {
 				t.Error(rep.Relation)
 			}
 			reads := readsByLine(t, log)
-			if len(reads) < 2 || reads[0] < known {
+			if len(reads) == 0 || reads[0] < known {
 				t.Fatalf("read %v", reads)
 			}
-			if again := reads[1]; again > large-known {
-				t.Errorf("%d large files of %d were read over the second line, though %d had digests", again, large, known)
+			again := 0
+			for _, n := range reads[1:] {
+				again += n
+			}
+			if again > large-known {
+				t.Errorf("%d large files of %d were read over later lines, though %d had digests", again, large, known)
 			}
 		})
 	}
