@@ -21,6 +21,7 @@ type key struct {
 	check    func(string) (kept, wrong string)
 	min, max int  // of a number
 	number   bool // a text that may be written as a number
+	unit     bool // a duration in which a number alone would be days to one and seconds to another
 }
 
 var keys = []key{
@@ -45,7 +46,7 @@ var keys = []key{
 	{name: "compute", field: func(r *Remote) any { return &r.Compute }, check: isProgram},
 	{name: "compute_from", field: func(r *Remote) any { return &r.ComputeFrom }},
 	{name: "compute_wait", field: func(r *Remote) any { return &r.ComputeWait }},
-	{name: "keep_unique", field: func(r *Remote) any { return &r.KeepUnique }},
+	{name: "keep_unique", field: func(r *Remote) any { return &r.KeepUnique }, unit: true},
 	{name: "lock_timeout", field: func(r *Remote) any { return &r.LockTimeout }},
 	{name: "control_persist", field: func(r *Remote) any { return &r.ControlPersist }},
 	{name: "ignore", field: func(r *Remote) any { return &r.Ignore }, check: isPattern},
@@ -188,6 +189,12 @@ func Duration(s string) (time.Duration, bool) {
 	}
 	d, err := time.ParseDuration(s)
 	return d, err == nil && d >= 0
+}
+
+// NoUnit reports whether a duration is a number alone, but for 0.
+func NoUnit(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 31)
+	return err == nil && n > 0
 }
 
 // Bytes is a number of bytes. Text has it with a K, M, G or T of 1024 each.

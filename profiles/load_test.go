@@ -216,6 +216,7 @@ func TestMistakes(t *testing.T) {
 		{"compute_from negative", one("compute_from: -1"), `line 5: remotes.a.compute_from: must be a number of bytes such as 20G or 500M, is "-1"`},
 		{"compute_from too large", one("compute_from: 9999999999T"), `line 5: remotes.a.compute_from: must be a number of bytes such as 20G or 500M, is "9999999999T"`},
 		{"compute_wait", one("compute_wait: long"), `line 5: remotes.a.compute_wait: must be a duration such as 5m, 90s or 30d, or whole seconds, is "long"`},
+		{"keep_unique without a unit", one("keep_unique: 30"), `line 5: remotes.a.keep_unique: must have a unit, such as 30d or 12h, is 30`},
 		{"keep_unique negative", one("keep_unique: -1d"), `line 5: remotes.a.keep_unique: must be a duration such as 5m, 90s or 30d, or whole seconds, is "-1d"`},
 		{"control_persist", one("control_persist: true"), `line 5: remotes.a.control_persist: must be a duration such as 5m, 90s or 30d, or whole seconds, is the truth value true`},
 		{"ignore", one(`ignore: [""]`), `line 5: remotes.a.ignore[0]: must be a pattern without control characters, is ""`},

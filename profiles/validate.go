@@ -125,7 +125,7 @@ func (p *parser) value(r *Remote, pair pair, name string) {
 	case *bool:
 		p.truth(field, pair, name)
 	case *time.Duration:
-		p.duration(field, pair, name)
+		p.duration(field, k, pair, name)
 	case *Bytes:
 		p.bytes(field, pair, name)
 	}
@@ -196,10 +196,14 @@ func (p *parser) truth(field *bool, pair pair, name string) {
 	}
 }
 
-func (p *parser) duration(field *time.Duration, pair pair, name string) {
+func (p *parser) duration(field *time.Duration, k key, pair pair, name string) {
 	n := pair.value
 	if !isText(n) && !isNumber(n) {
 		p.wrong(pair.line, name, "%s, is %s", notDuration, kindOf(n))
+		return
+	}
+	if k.unit && NoUnit(n.Value) {
+		p.wrong(pair.line, name, "must have a unit, such as 30d or 12h, is %s", n.Value)
 		return
 	}
 	d, ok := Duration(n.Value)

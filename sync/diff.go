@@ -55,6 +55,12 @@ func (c *command) show(ctx context.Context, action string, read func(view) error
 	if err != nil {
 		return nil, err
 	}
+	c.warnOfUnsafe(v)
+	if p.history.Relation == LocalOnly && !v.remote.survey.Exists { // or there is no base directory, and a push would fail
+		if _, err := c.IDs(ctx, true); err != nil {
+			c.warn("%v", err)
+		}
+	}
 	if action == "diff" {
 		if err := c.explain(ctx, p, r); err != nil {
 			return nil, err
@@ -67,6 +73,15 @@ func (c *command) show(ctx context.Context, action string, read func(view) error
 	}
 	c.remember(v)
 	return c.finish(r), nil
+}
+
+// warnOfUnsafe names what a transfer would be refused for.
+func (c *command) warnOfUnsafe(v view) {
+	for _, s := range []*snapshot{v.local, v.remote} {
+		if len(s.unsafe) > 0 {
+			c.warn("%v", &UnsafeError{Side: s.side.Name(), Paths: s.unsafe})
+		}
+	}
 }
 
 // rsyncPreview asks rsync what it would do, and joins that with the manifests. If they disagree the manifests are right, and

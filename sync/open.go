@@ -2,8 +2,10 @@ package sync
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	stdsync "sync"
@@ -26,7 +28,12 @@ type RootError struct {
 }
 
 func (e *RootError) Error() string {
-	return fmt.Sprintf("cannot use the USR root %q: %v", e.Root, e.Err)
+	why := e.Err
+	var path *fs.PathError
+	if errors.As(why, &path) { // which names the root again
+		why = path.Err
+	}
+	return fmt.Sprintf("cannot use the USR root %q: %v", e.Root, why)
 }
 
 // Unwrap gives the cause.

@@ -180,6 +180,17 @@ func (d *duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// age is a duration that needs a unit: a number alone would be seconds, where days are meant, and what is kept would go.
+type age time.Duration
+
+// UnmarshalText is called by kong.
+func (d *age) UnmarshalText(text []byte) error {
+	if profiles.NoUnit(string(text)) {
+		return fmt.Errorf("%q has no unit; give one, such as 60d or 12h", text)
+	}
+	return (*duration)(d).UnmarshalText(text)
+}
+
 // rate is a value of rsync's --bwlimit.
 type rate string
 

@@ -17,7 +17,7 @@ type generationsCmd struct {
 	Dataset     string    `arg:"" optional:"" help:"Id or dataset directory; without it, all."`
 	Remote      string    `arg:"" optional:"" help:"Name of a remote; without it, this side."`
 	Prune       pruneFlag `placeholder:"GENERATION" help:"Remove this one; without a name, with --older-than, those; with neither, all that is not unique, and leftover stages."`
-	OlderThan   duration  `placeholder:"DUR" help:"With --prune: those that are older, such as 60d, with what only they hold."`
+	OlderThan   age       `placeholder:"DUR" help:"With --prune: those that are older, such as 60d, with what only they hold."`
 	Yes         bool      `short:"y" help:"Do not ask."`
 	LockTimeout duration  `placeholder:"DUR" help:"How long to wait for locks (default 5m, or the profile's)."`
 	baseFlag

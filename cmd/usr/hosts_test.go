@@ -221,3 +221,12 @@ func globbed(t *testing.T, pattern string) []string {
 	must(t, err)
 	return files
 }
+
+// A base directory that is not there is not taken for one without the dataset.
+func TestDiffNamesMissingBase(t *testing.T) {
+	b, s := farBench(t, remotetest.Options{})
+	b.dataset("local", "densegen/x")
+	b.profile(s, "base_dir: "+b.path("none"))
+	_, stderr := b.run(0, "diff", "densegen/x", "cluster")
+	wants(t, stderr, "usr: warning: cannot list the datasets of "+b.path("none")+": ", "No such file")
+}

@@ -11,29 +11,29 @@ import (
 
 // remoteFlags are the keys of a profile. A key without a flag keeps the preset's value, or the default.
 type remoteFlags struct {
-	Preset          string    `placeholder:"NAME" help:"Start from a preset, such as bu-scc."`
-	TransferNode    bool      `help:"Take the preset's transfer node for the host."`
-	Type            string    `placeholder:"TYPE" help:"ssh, or local (a directory that this host can see)."`
-	Host            string    `placeholder:"HOST" help:"Host name, or alias of the ssh configuration."`
-	User            string    `placeholder:"USER" help:"User there (default: as ssh decides)."`
-	BaseDir         string    `placeholder:"DIR" help:"USR root there, absolute."`
-	Port            int       `placeholder:"PORT" help:"Port (default: as ssh decides)."`
-	BatchMode       *bool     `negatable:"" help:"Never let ssh ask (default yes)."`
-	SSHKeyEnv       string    `name:"ssh-key-env" placeholder:"VARIABLE" help:"Name of a variable that holds a key path."`
-	SSHConfig       string    `name:"ssh-config" placeholder:"FILE" help:"ssh configuration to use (ssh -F)."`
-	SSHOption       []string  `name:"ssh-option" aliases:"ssh-options" sep:"none" placeholder:"KEY=VALUE" help:"Given as ssh -o; may be repeated."`
-	TransferHost    string    `placeholder:"HOST" help:"Send bulk data through this host."`
-	RsyncPath       string    `placeholder:"PROGRAM" help:"rsync on the remote."`
-	RepoRoot        string    `placeholder:"DIR" help:"FILE mode: repository on the remote."`
-	LocalRepoRoot   string    `placeholder:"DIR" help:"FILE mode: repository here."`
-	Bwlimit         rate      `placeholder:"RATE" help:"Limit of transfers."`
-	Streams         int       `placeholder:"N" help:"Parallel rsync processes."`
-	KeepGenerations *int      `placeholder:"N" help:"Earlier trees kept on each side."`
-	KeepUnique      *duration `placeholder:"DUR" help:"How long files stay of which nothing else has the content, such as 30d."`
-	LockTimeout     duration  `placeholder:"DUR" help:"How long to wait for locks."`
-	ControlPersist  duration  `placeholder:"DUR" help:"Keep the connection open this long."`
-	Ignore          []string  `sep:"none" placeholder:"PATTERN" help:"Files that are no data; may be repeated."`
-	Rebuildable     []string  `sep:"none" placeholder:"PATTERN" help:"Files that programs can make again; may be repeated."`
+	Preset          string   `placeholder:"NAME" help:"Start from a preset, such as bu-scc."`
+	TransferNode    bool     `help:"Take the preset's transfer node for the host."`
+	Type            string   `placeholder:"TYPE" help:"ssh, or local (a directory that this host can see)."`
+	Host            string   `placeholder:"HOST" help:"Host name, or alias of the ssh configuration."`
+	User            string   `placeholder:"USER" help:"User there (default: as ssh decides)."`
+	BaseDir         string   `placeholder:"DIR" help:"USR root there, absolute."`
+	Port            int      `placeholder:"PORT" help:"Port (default: as ssh decides)."`
+	BatchMode       *bool    `negatable:"" help:"Never let ssh ask (default yes)."`
+	SSHKeyEnv       string   `name:"ssh-key-env" placeholder:"VARIABLE" help:"Name of a variable that holds a key path."`
+	SSHConfig       string   `name:"ssh-config" placeholder:"FILE" help:"ssh configuration to use (ssh -F)."`
+	SSHOption       []string `name:"ssh-option" aliases:"ssh-options" sep:"none" placeholder:"KEY=VALUE" help:"Given as ssh -o; may be repeated."`
+	TransferHost    string   `placeholder:"HOST" help:"Send bulk data through this host."`
+	RsyncPath       string   `placeholder:"PROGRAM" help:"rsync on the remote."`
+	RepoRoot        string   `placeholder:"DIR" help:"FILE mode: repository on the remote."`
+	LocalRepoRoot   string   `placeholder:"DIR" help:"FILE mode: repository here."`
+	Bwlimit         rate     `placeholder:"RATE" help:"Limit of transfers."`
+	Streams         int      `placeholder:"N" help:"Parallel rsync processes."`
+	KeepGenerations *int     `placeholder:"N" help:"Earlier trees kept on each side."`
+	KeepUnique      *age     `placeholder:"DUR" help:"How long files stay of which nothing else has the content, such as 30d."`
+	LockTimeout     duration `placeholder:"DUR" help:"How long to wait for locks."`
+	ControlPersist  duration `placeholder:"DUR" help:"Keep the connection open this long."`
+	Ignore          []string `sep:"none" placeholder:"PATTERN" help:"Files that are no data; may be repeated."`
+	Rebuildable     []string `sep:"none" placeholder:"PATTERN" help:"Files that programs can make again; may be repeated."`
 }
 
 // remote makes a profile from the flags. It also returns the preset, for its notes.

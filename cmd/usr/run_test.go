@@ -500,3 +500,28 @@ func TestCountedNouns(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// What a transfer would be refused for is said by a diff.
+func TestDiffNamesUnsafe(t *testing.T) {
+	b := newBench(t)
+	b.dataset("cluster", "densegen/x")
+	must(t, os.Symlink("meta.md", b.path("cluster/densegen/x/link.md")))
+	_, stderr := b.run(0, "diff", "densegen/x", "cluster")
+	wants(t, stderr, `usr: warning: cannot transfer unsafe entries of cluster: "link.md (symlink)"`)
+}
+
+// A root that is not there is named once.
+func TestMissingRoot(t *testing.T) {
+	b := newBench(t)
+	_, stderr := b.run(codeUsage, "--root", b.path("none"), "diff", "densegen/x", "cluster")
+	wants(t, stderr, `cannot use the USR root "`+b.path("none")+`": no such file or directory`)
+}
+
+// An age without a unit would be seconds, and all that is kept would go.
+func TestAgesNeedUnits(t *testing.T) {
+	b := newBench(t)
+	_, stderr := b.run(codeUsage, "generations", "--prune", "--older-than", "60", "-y")
+	wants(t, stderr, `"60" has no unit`)
+	_, stderr = b.run(codeUsage, "remotes", "add", "x", "--host", "h", "--base-dir", "/x", "--keep-unique", "30")
+	wants(t, stderr, `"30" has no unit`)
+}
