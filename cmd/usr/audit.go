@@ -209,6 +209,7 @@ func (v *audit) printNext(p *page, adv advice) {
 	switch {
 	case v.State == sync.DryRun:
 		p.line("next: the same command without --dry-run")
+	case v.Action == "sync" && v.State == sync.Skipped: // what is left waits for its writer
 	case adv.next != "":
 		p.line("next: " + v.onward(adv.next))
 	}

@@ -189,7 +189,7 @@ func (a *app) classify(err error) (code int, kind, hint string) {
 	case errors.As(err, &unasked):
 		return codeRefused, "history", "look at it with `" + a.lookCommand() + "`, then do it by hand: `" + a.doingCommand("pull") + "`"
 	case errors.As(err, &noMatch):
-		return codeRefused, "missing", "list the ids with `" + a.listCommand(noMatch.side) + "`"
+		return codeRefused, "missing", "list the ids with " + a.idsCommands(noMatch.side)
 	case errors.As(err, &badID):
 		return codeUsage, "id", "an id is a path of one or two names below the root, such as densegen/my_dataset; list them with `" + a.listCommand(here) + "`"
 	case errors.As(err, &glob):

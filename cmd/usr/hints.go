@@ -53,6 +53,14 @@ func (a *app) listCommand(side string) string {
 	return a.alike(append([]string{"datasets", side}, words("--base-dir", a.doing.flags.BaseDir)...)...)
 }
 
+// idsCommands returns the commands that list the ids of a side, or of both.
+func (a *app) idsCommands(side string) string {
+	if side == eitherSide.name("") {
+		return "`" + a.listCommand(here) + "` and `" + a.listCommand(a.remoteName()) + "`"
+	}
+	return "`" + a.listCommand(side) + "`"
+}
+
 // here is the name of this side.
 const here = "local"
 

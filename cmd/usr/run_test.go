@@ -525,3 +525,27 @@ func TestAgesNeedUnits(t *testing.T) {
 	_, stderr = b.run(codeUsage, "remotes", "add", "x", "--host", "h", "--base-dir", "/x", "--keep-unique", "30")
 	wants(t, stderr, `"30" has no unit`)
 }
+
+// The hint of a glob that matches nothing on either side lists both.
+func TestNoMatchOnEitherSide(t *testing.T) {
+	_, stderr := newBench(t).run(codeRefused, "diff", "none/*", "cluster")
+	wants(t, stderr, "cannot find datasets on either side: none matches none/*", "list the ids with `usr datasets` and `usr datasets cluster`")
+}
+
+// What a sync left for the next time is not for a pull, which would refuse it.
+func TestSyncLeavesUnfinishedLine(t *testing.T) {
+	b := newBench(t)
+	b.dataset("cluster", "densegen/x")
+	b.run(0, "pull", "densegen/x", "cluster", "-y")
+	log, err := os.OpenFile(b.path("cluster/densegen/x/.events.log"), os.O_APPEND|os.O_WRONLY, 0)
+	must(t, err)
+	_, err = log.WriteString("{\"half")
+	must(t, err)
+	must(t, log.Close())
+	stdout, stderr := b.run(0, "sync", "densegen/x", "cluster", "-y")
+	wants(t, stdout, "state: SKIPPED")
+	wants(t, stderr, "the last line of .events.log on cluster is not complete")
+	if strings.Contains(stdout, "next:") {
+		t.Errorf("proposes something:\n%s", stdout)
+	}
+}
