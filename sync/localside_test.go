@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dnadesign-maintainers/usr/remote"
+	"github.com/dnadesign-maintainers/usr/remote/remotetest/dataset"
 	"github.com/dnadesign-maintainers/usr/sync/local"
 )
 
@@ -105,4 +106,41 @@ func TestUnwritableDirectories(t *testing.T) {
 	d.absent(d.generation(run1))
 	d.must(os.Chmod(d.live+"/_artifacts", 0o755))
 	d.must(os.Chmod(d.live+"/_derived", 0o755))
+}
+
+// TestFooterIsReadAgain: a line that was lost while a footer was read says nothing of the file.
+func TestFooterIsReadAgain(t *testing.T) {
+	d := localBed(t)
+	d.must(dataset.Write(d.live, dataset.Options{}))
+	lost := &lostOnce{side: d.s}
+	v, err := d.s.Survey(t.Context(), d.id, d.key, "")
+	d.must(err)
+	v.Now += int64(time.Hour) // its stamps can be trusted
+	snap := &snapshot{side: lost, survey: v, files: v.Entries}
+	c := &command{footers: map[string]footer{}}
+	var away *remote.ConnectError
+	if _, err := c.table(t.Context(), snap); !errors.As(err, &away) {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if table, err := c.table(t.Context(), snap); err != nil || table.Rows == 0 {
+			t.Fatalf("%+v %v", table, err)
+		}
+	}
+	if lost.reads != 2 {
+		t.Errorf("%d reads", lost.reads)
+	}
+}
+
+// lostOnce loses the line at the first read.
+type lostOnce struct {
+	side
+	reads int
+}
+
+func (l *lostOnce) ReadRange(ctx context.Context, file string, off, n int64) ([]byte, error) {
+	if l.reads++; l.reads == 1 {
+		return nil, &remote.ConnectError{Target: "lab", Reason: remote.Lost}
+	}
+	return l.side.ReadRange(ctx, file, off, n)
 }

@@ -81,7 +81,9 @@ func (c *command) table(ctx context.Context, snap *snapshot) (*verify.Table, err
 		seen = footer{}
 		seen.table, seen.err = tableOf(ctx, snap.side, snap.survey.Live+"/"+name)
 	}
-	if e != nil && verify.Unique(e.Ctime, snap.survey.Now) {
+	// A line that was lost says nothing of the file: the next attempt reads it again.
+	var bad *verify.ParquetError
+	if e != nil && verify.Unique(e.Ctime, snap.survey.Now) && (seen.err == nil || errors.As(seen.err, &bad)) {
 		seen.of = *e
 		c.footers[snap.side.Name()] = seen
 	}

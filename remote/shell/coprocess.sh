@@ -105,7 +105,7 @@ disarm() { [ -z "$dog" ] || { kill -s "$stop" "$dog"; wait "$dog"; dog=; } 2>/de
 
 # -- locks, in the main shell ---------------------------------------------------------------------------------
 
-# locker: flock(1), or where systems come without it perl, which cannot wait.
+# locker: flock(1), or where systems come without it perl.
 locker=
 learn_locker() {
   if have flock; then
@@ -119,9 +119,17 @@ learn_locker() {
 }
 take_flock() { # descriptor seconds; it is passed by name, for some shells keep theirs to themselves
   case $locker$2 in
-  perl*) eval "perl -e 'exit 0 if flock STDIN, 6; exit 1 if \$!{EWOULDBLOCK}; print STDERR \$!; exit 2' <&$1";;
+  perl0) eval "perl -e 'exit 0 if flock STDIN, 6; exit 1 if \$!{EWOULDBLOCK}; print STDERR \$!; exit 2' <&$1";;
+  perl*) eval "perl -e '\$SIG{ALRM} = sub { exit 1 }; alarm $2; exit 0 if flock STDIN, 2; print STDERR \$!; exit 2' <&$1";;
   'flock -w'[1-9]*) eval "flock -w $2 $1 $1>&$1";;
-  *) eval "flock -n $1 $1>&$1";;
+  *)
+    polls=0
+    until eval "flock -n $1 $1>&$1"; do
+      st=$?
+      [ $st = 1 ] && [ $polls -lt "$2" ] || return $st
+      polls=$((polls + 1))
+      sleep 1
+    done;;
   esac
 }
 # leads: whether a path leads to what a descriptor has. On BSD's /dev/fd no file is the same as another.
@@ -179,10 +187,12 @@ do_holder() { # path
   n=$(inode "$1")
   for p in $(awk -v n="$n" '$2 == "FLOCK" || $2 == "POSIX" || $2 == "OFDLCK" { split($6, a, ":"); if (a[3] == n) print $5 }' /proc/locks 2>/dev/null) \
     $(find -L /proc/[0-9]*/fd -maxdepth 1 -samefile "$1" 2>/dev/null | sed 's,/proc/\([0-9]*\)/.*,\1,'); do
-    what=$(ps -o args= -p "$p" 2>/dev/null) && [ -n "$what" ] || continue
+    # busybox' ps knows no -p.
+    what=$(ps -o args= -p "$p" 2>/dev/null || tr '\000' ' ' <"/proc/$p/cmdline" 2>/dev/null) && [ -n "$what" ] || continue
     case $what in *'dd bs=1 count='*' usr '*) what="usr of ${what##* }";; esac
-    printf '%s, pid %s of %s on %s since %s' "$(printf %s "$what" | head -c 200)" "$p" "$(ps -o user= -p "$p")" "$(uname -n)" "$(ps -o lstart= -p "$p")"
-    return
+    printf '%s, pid %s of %s on %s' "$(printf %s "$what" | head -c 200)" "$p" "$(ps -o user= -p "$p" 2>/dev/null || stat -c %U "/proc/$p")" "$(uname -n)"
+    began=$(ps -o lstart= -p "$p" 2>/dev/null) && printf ' since %s' "$began"
+    return 0
   done
 }
 
