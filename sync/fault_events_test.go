@@ -40,9 +40,17 @@ func writer(spec string) int {
 		select {
 		case <-end:
 			return 0
-		case <-time.After(time.Millisecond):
+		case <-time.After(pauseAfter(n)):
 		}
 	}
+}
+
+// pauseAfter lets writers come in bursts in the long form, so that what they have written does not outgrow what is tested.
+func pauseAfter(n int) time.Duration {
+	if longFaults() && n%20 == 0 {
+		return 500 * time.Millisecond
+	}
+	return time.Millisecond
 }
 
 func writeEvent(dir, name string, n int) (string, error) {
