@@ -22,6 +22,10 @@ import (
 // From how many files that stay on it is worth the requests that it takes, a dozen. Over a slow line they take longer.
 const spareFrom, spareFromFar = 1000, 10_000
 
+// From how many links on it pays to make them before the locks. Fewer take a third of a second, which is less than the two
+// listings that such links need: where there is no spare yet, they are made as if there never were one.
+const linksAheadFrom = 25_000
+
 // worthSpare reports whether a side has so many files.
 func (p *Pair) worthSpare(s side, files int) bool {
 	from := spareFrom
@@ -40,7 +44,11 @@ func (st *stage) prepare(ctx context.Context) (later *snapshot, err error) {
 		return nil, nil
 	}
 	dir := statePath(st.dst, "spare", st.key)
-	if later, err = st.mendBefore(ctx, dir); err != nil {
+	later, err = st.mendBefore(ctx, dir)
+	switch {
+	case errors.Is(err, errNoSpare):
+		return nil, nil
+	case err != nil:
 		st.dst.Remove(ctx, dir) // where that fails it is in nobody's way
 		return later, ctx.Err()
 	}
@@ -48,18 +56,27 @@ func (st *stage) prepare(ctx context.Context) (later *snapshot, err error) {
 	return later, nil
 }
 
+// errNoSpare means that there is none, and none is worth making.
+var errNoSpare = errors.New("no spare")
+
 // mendBefore mends the spare while writers may be at work. Where many files get another name their change times move, so
 // live is listed right before and right after that: what kept size and time in between has the digest that it had.
 func (st *stage) mendBefore(ctx context.Context, dir string) (later *snapshot, err error) {
 	var found verify.Manifest
 	err = st.dst.Names(ctx, dir, func(e verify.Entry) { found = append(found, e) })
-	if errors.Is(err, fs.ErrNotExist) {
-		err = st.dst.Spare(ctx, st.key)
-	}
-	if err != nil {
+	missing := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !missing {
 		return nil, err
 	}
 	drop, link := lacks(parted(verify.InOrder(found)), st.plan)
+	if missing {
+		if len(link) < cmp.Or(st.spareFrom, linksAheadFrom) {
+			return nil, errNoSpare
+		}
+		if err := st.dst.Spare(ctx, st.key); err != nil {
+			return nil, err
+		}
+	}
 	if !st.worthSpare(st.dst, len(link)) { // under the locks: then no change time moves before live is listed again
 		st.unspared = link
 		return nil, st.mend(ctx, dir, drop, nil)
