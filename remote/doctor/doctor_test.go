@@ -127,7 +127,7 @@ func remoteRows(changed map[string]string) string {
 		`ok   rsync: rsync .*, takes every option that is passed`,
 		`ok   resume: an interrupted file goes on where it was`,
 		`ok   flock: flock\(1\) is there`,
-		`ok   hash tools: b3sum [0-9.]+ [MG]B/s, openssl [0-9.]+ [MG]B/s, sha256sum [0-9.]+ [MG]B/s, shasum .*/s`,
+		`\w+ +hash tools: b3sum [0-9.]+ [kMG]B/s, openssl [0-9.]+ [kMG]B/s, sha256sum [0-9.]+ [kMG]B/s, shasum .*/s.*`,
 		`ok   find: find -printf \(GNU\)`,
 		`ok   time stamps: files show fractions of a second`,
 	}, changed)
@@ -276,7 +276,7 @@ func TestDoctorFinds(t *testing.T) {
 		},
 		{
 			name: "nothing exchanges", options: missing("perl", "python3", "exch", "shasum"),
-			remote: map[string]string{"hash tools": `ok   hash tools: b3sum .*, openssl .*, sha256sum .*/s`},
+			remote: map[string]string{"hash tools": `\w+ +hash tools: b3sum .*, openssl .*, sha256sum .*/s.*`},
 			base:   map[string]string{"file system": bare, "exchange": `warn exchange: a dataset is switched in place, .* -> have one of them on the PATH .*`},
 			last:   lastRows,
 		},
