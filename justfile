@@ -36,7 +36,7 @@ fuzz time="20s":
 
 # only the tests that break things on purpose
 faults *args:
-    USR_FAULTS=long scripts/test -v -timeout 60m -run Fault ./sync {{args}}
+    USR_FAULTS=long scripts/test -v -timeout 3h -run Fault ./sync {{args}}
 
 # dist/: static binaries, archives, Debian packages, checksums; the version is what git describes, unless given
 release *version:
