@@ -202,6 +202,9 @@ var fileBehaviours = []behaviour{
 		d.must(os.Remove(d.run(run1, "out")))
 		d.must(d.s.Remove(d.Context(), d.run(run1)))
 		d.must(d.s.Remove(d.Context(), d.run(run1)))
+		d.must(os.MkdirAll(d.run(run2, "old%new-1000"), 0o700)) // of a run that was killed while it made a directory
+		d.must(d.s.Remove(d.Context(), d.run(run2)))
+		d.absent(d.run(run2))
 		d.absent(d.run(run1))
 		d.is(d.live+"/records.parquet", "old")
 	}},

@@ -397,6 +397,7 @@ droprun() { # name
       case ${d#*.} in *[!0-9]*) continue;; esac
       [ -L "$d" ] || [ ! -d "$d" ] || erase "./$d" || exit 1
     done
+    for d in *%new-*; do [ -L "$d" ] || [ ! -d "$d" ] || rmdir -- "./$d" 2>/dev/null || :; done
     erase $parts
   ) || { rmdir -- "./$1" 2>/dev/null || return 1; }
   rmdir -- "./$1" 2>/dev/null || :

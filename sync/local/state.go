@@ -344,7 +344,8 @@ func (d ownDir) subdirs(take func(string) bool) (names []string, err error) {
 
 var (
 	runName     = regexp.MustCompile(`^[0-9]{8}T[0-9]{6}\.[0-9]{6}Z-[0-9a-f]{6}$`)
-	lateName    = regexp.MustCompile(`^(late|stub|aside)\.[0-9]+$`) // the last two by earlier versions
+	lateName    = regexp.MustCompile(`^(late|stub|aside)\.[0-9]+$`)      // the last two by earlier versions
+	halfName    = regexp.MustCompile(`^[a-z]+` + NewSuffix + `-[0-9]+$`) // a directory that was being made
 	partialName = regexp.MustCompile(`^partial(\.[0-9]+)?$`)
 )
 
@@ -397,11 +398,11 @@ func (d ownDir) dropRun(run string) error {
 	if err := dir.Rename("tree", "gone"); IgnoreMissing(err) != nil {
 		return err
 	}
-	late, err := dir.subdirs(lateName.MatchString)
+	left, err := dir.subdirs(func(name string) bool { return lateName.MatchString(name) || halfName.MatchString(name) })
 	if err != nil {
 		return err
 	}
-	for _, part := range append(late, runParts...) {
+	for _, part := range append(left, runParts...) {
 		err = errors.Join(err, dir.erase(part))
 	}
 	return errors.Join(err, d.dropEmpty(run))
