@@ -32,7 +32,10 @@ func AppendEvent(dir, line string) error {
 	if err != nil {
 		return err
 	}
-	if n := fi.Sys().(*syscall.Stat_t).Nlink; !fi.Mode().IsRegular() || n != 1 {
+	switch n := fi.Sys().(*syscall.Stat_t).Nlink; {
+	case fi.Mode().IsRegular() && n == 0: // since it was opened
+		return ErrReplaced
+	case !fi.Mode().IsRegular() || n != 1:
 		return fmt.Errorf("%w: %d", ErrNames, n)
 	}
 	if err := flock(lock); err != nil {
