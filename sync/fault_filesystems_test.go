@@ -111,6 +111,16 @@ func TestFaultFileSystems(t *testing.T) {
 	}
 }
 
+// rigOn is a rig whose destination is on a file system of its own and has version 1.
+func rigOn(t *testing.T, d sync.Direction, mount string) *rig {
+	t.Helper()
+	r := emptyRig(t, d)
+	r.rooted(mounted(t, mount))
+	r.write(r.src(), 1)
+	r.transferred()
+	return r
+}
+
 // rooted has the root of the destination in a directory; that of a push is reached over ssh.
 func (r *rig) rooted(dir string) {
 	r.Helper()
@@ -205,10 +215,7 @@ func TestFaultLinksUsedUp(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T, d sync.Direction) {
 		t.Parallel()
-		r := emptyRig(t, d)
-		r.rooted(mounted(t, onExt4))
-		r.write(r.src(), 1)
-		r.transferred()
+		r := rigOn(t, d, onExt4)
 		r.sh(filepath.Dir(r.dst()), `mkdir ../../names; python3 -c 'import os
 for n in range(64999): os.link("faults/_artifacts/constant", "../../names/%d" % n)'`)
 		r.write(r.src(), 2)
@@ -223,10 +230,7 @@ func TestFaultProject(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T, d sync.Direction) {
 		t.Parallel()
-		r := emptyRig(t, d)
-		r.rooted(mounted(t, onXFS))
-		r.write(r.src(), 1)
-		r.transferred()
+		r := rigOn(t, d, onXFS)
 		r.sh(r.dst(), "chattr -R -p 42 .; chattr -R +P .")
 		r.write(r.src(), 2)
 		var other *sync.DeviceError

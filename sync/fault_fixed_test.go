@@ -14,10 +14,7 @@ func TestFaultImmutable(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T, d sync.Direction) {
 		t.Parallel()
-		r := emptyRig(t, d)
-		r.rooted(mounted(t, onExt4))
-		r.write(r.src(), 1)
-		r.transferred()
+		r := rigOn(t, d, onExt4)
 		r.write(r.src(), 2)
 		r.transferred()
 		r.sh(r.state("generations", faultKey), "chattr +i */tree/records.parquet")

@@ -94,14 +94,21 @@ func TestRestoreLines(t *testing.T) {
 	}
 }
 
-// TestPrune: on a terminal it shows what would go and asks; what was asked for goes, and nothing else.
-func TestPrune(t *testing.T) {
-	const id = "densegen/x"
+// overwritten is a bench on which a forced pull of a dataset has replaced its meta.md of here.
+func overwritten(t *testing.T, id string) *bench {
+	t.Helper()
 	b := newBench(t)
 	b.dataset("cluster", id)
 	b.run(0, "pull", id, "cluster", "-y")
-	b.write("local/densegen/x/meta.md", "mine\n")
+	b.write("local/"+id+"/meta.md", "mine\n")
 	b.run(0, "pull", id, "cluster", "-y", "--force")
+	return b
+}
+
+// TestPrune: on a terminal it shows what would go and asks; what was asked for goes, and nothing else.
+func TestPrune(t *testing.T) {
+	const id = "densegen/x"
+	b := overwritten(t, id)
 	must(t, dataset.Increment(b.path("cluster", id), 2))
 	b.run(0, "pull", id, "cluster", "-y")
 	const dead = "20260101T000000.000000Z-abcdef"
@@ -140,11 +147,7 @@ func TestPrune(t *testing.T) {
 // TestRestoreRefusals: a damaged file and a generation that is being removed are told apart, and by name.
 func TestRestoreRefusals(t *testing.T) {
 	const id = "densegen/x"
-	b := newBench(t)
-	b.dataset("cluster", id)
-	b.run(0, "pull", id, "cluster", "-y")
-	b.write("local/densegen/x/meta.md", "mine\n")
-	b.run(0, "pull", id, "cluster", "-y", "--force")
+	b := overwritten(t, id)
 	dir := globbed(t, b.path("local/.usr-sync/generations/densegen%2Fx/*"))[0]
 	must(t, os.WriteFile(filepath.Join(dir, "tree/meta.md"), []byte("mind\n"), 0o644))
 	_, stderr := b.run(codeMismatch, "restore", id, "--path", "meta.md", "-y")
