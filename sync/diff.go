@@ -56,7 +56,7 @@ func (c *command) show(ctx context.Context, action string, read func(view) error
 		return nil, err
 	}
 	c.warnOfUnsafe(v)
-	if p.history.Relation == LocalOnly && !v.remote.survey.Exists { // or there is no base directory, and a push would fail
+	if p.history.Relation == LocalOnly && v.remote.survey.Place.Root == "" { // there may be no base directory, and a push would fail
 		if _, err := c.IDs(ctx, true); err != nil {
 			c.warn("%v", err)
 		}

@@ -130,10 +130,11 @@ func (h *hostDoctor) quota(ctx context.Context) error {
 // tried reports on what a promotion does.
 func (h *hostDoctor) tried(r records) {
 	if h.verdict(r, "write", "base writable", "a file and a directory made, renamed and removed", h.writableAdvice()) {
-		h.fileSystem("file system", h.look.line("type"), r, h.exchanges(r))
+		way := h.exchanges(r)
+		h.fileSystem("file system", h.look.line("type"), r, way)
 		const elsewhere = "put base_dir on another file system (a project directory, not an object store)"
 		h.verdict(r, "rename", "rename", "a directory renamed out of .usr-sync and back", elsewhere+": .usr-sync and datasets must be on one")
-		h.exchange(r)
+		h.exchange(way, r.line("noexchange"))
 	}
 	h.locking(r)
 	if r.has("names") {
@@ -201,9 +202,8 @@ func (h *hostDoctor) exchanges(r records) string {
 	return ""
 }
 
-// exchange says which way a switch goes there.
-func (h *hostDoctor) exchange(r records) {
-	way, by := h.exchanges(r), r.line("noexchange")
+// exchange says which way a switch goes there: what exchanges, if anything does, or what cannot.
+func (h *hostDoctor) exchange(way, by string) {
 	if h.session == nil {
 		by = "this program"
 	}
