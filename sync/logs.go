@@ -103,9 +103,14 @@ func (st *stage) acceptLog(ctx context.Context, p *plan, round int) error {
 	}
 	d, err := p.src.side.HashPrefix(ctx, p.src.survey.Live+"/"+eventsPath, p.how.algorithm, staged.Size)
 	if err == nil && d == staged.Digest {
-		src.Size, src.Mtime, src.Digest, src.Ctime = staged.Size, staged.Mtime, d, 0 // as of then; never cached
+		asOf(src, *staged)
 	}
 	return err
+}
+
+// asOf has a log that has grown stand for what it was. That is never cached.
+func asOf(now *verify.Entry, then verify.Entry) {
+	now.Size, now.Mtime, now.Digest, now.Ctime = then.Size, then.Mtime, then.Digest, 0
 }
 
 // acceptMerge accepts a staged event log that was merged of two logs which both have grown since. What has come to the local
@@ -124,7 +129,8 @@ func (st *stage) acceptMerge(ctx context.Context, p, before *plan, round int) er
 	if err == nil && still {
 		*it.Entry, it.parts = *was.Entry, was.parts
 		p.merged.log = before.merged.log
-		now.Size, now.Mtime, now.Digest, now.Ctime = then.Size, then.Mtime, local, 0 // as of then; never cached
+		then.Digest = local
+		asOf(now, then)
 	}
 	return err
 }

@@ -222,7 +222,7 @@ func (v view) takeLogAsMerged(m *merged, base *history.Base) bool {
 	if log == nil || was == nil || !was.Digest.Known() || m.log.whole != log.Size || log.Size <= was.Size {
 		return false
 	}
-	log.Size, log.Mtime, log.Digest, log.Ctime = was.Size, was.Mtime, was.Digest, 0 // as of then; never cached
+	asOf(log, *was)
 	return true
 }
 

@@ -113,17 +113,10 @@ func doneText(d sync.Done, base *sync.TableSize) string {
 		if base == nil {
 			base = &sync.TableSize{Rows: d.Rows, Cols: d.Cols}
 		}
-		words = append(words, some(d.Rows, "row")+since(d.Rows-base.Rows), some(d.Cols, "column")+since(d.Cols-base.Cols))
+		words = append(words, fmt.Sprintf("%d %s%s", d.Rows, plural(d.Rows, "row"), since(d.Rows-base.Rows)),
+			fmt.Sprintf("%d %s%s", d.Cols, plural(d.Cols, "column"), since(d.Cols-base.Cols)))
 	}
 	return strings.Join(words, ", ")
-}
-
-// some is a number of things.
-func some(n int64, noun string) string {
-	if n != 1 {
-		noun += "s"
-	}
-	return fmt.Sprintf("%d %s", n, noun)
 }
 
 // since says how many more, or fewer, there are.

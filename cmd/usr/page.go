@@ -285,9 +285,11 @@ func size(n int64) string {
 }
 
 // count is "1 file", "2 files".
-func (p *page) count(n int64, noun string) string {
+func (p *page) count(n int64, noun string) string { return p.number(n) + " " + plural(n, noun) }
+
+func plural(n int64, noun string) string {
 	if n != 1 {
 		noun += "s"
 	}
-	return p.number(n) + " " + noun
+	return noun
 }

@@ -50,7 +50,7 @@ makefirst() {
       makedir "$made" || { [ -O "$made" ] && [ -d "$made" ] && [ ! -L "$made" ]; } || exit 1
       xattrs list . "$made" system.posix_acl_access >/dev/null || exit 1
       [ $((mode)) = $((0700)) ] || like "$(printf %o "$mode")" "${attributes##* }" "$made" || exit 1
-      [ "$made" = ./.usr-sync ] || renames n "$made" ./.usr-sync) || [ -d ./.usr-sync ] || continue
+      [ "$made" = ./.usr-sync ] || renames n "$made" ./.usr-sync) || :
   done
   if [ "$made" != ./.usr-sync ] && [ -d "../$made" ]; then rmdir -- "../$made" 2>/dev/null || :; fi
 }

@@ -1,7 +1,6 @@
 package local
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -62,10 +61,7 @@ func exchanged(run string) (files []string, err error) {
 		files = append(files, file)
 		return err
 	})
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	return files, err
+	return files, IgnoreMissing(err)
 }
 
 // touched is what a switch in place moves.
